@@ -1,0 +1,181 @@
+"""Bit idioms for kernels: 64-bit constants, rotations, wide multiplies, unaligned loads, prefetch.
+
+In Numba ``uint64 op int`` is int64, so every operand here and in the kernels is an explicit
+``np.uint64`` (or ``np.uint32``). LLVM recognises the plain idioms (rotate, popcount, the four-multiply
+``mulhi``) and emits the single instruction, so only loads and prefetches need intrinsics. Those take
+``(array, index)``, check the index when ``NUMBA_BOUNDSCHECK`` is on, and have a NumPy twin for when
+the JIT is off. Little-endian machines only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import config, types
+from numba.core import cgutils
+
+from algos._jit import inlined, primitive
+
+U64 = np.uint64
+U32 = np.uint32
+
+U0, U1, U2, U3, U4, U5, U6, U7, U8 = (U64(i) for i in range(9))
+U16, U31, U32_, U63, U64_ = U64(16), U64(31), U64(32), U64(63), U64(64)
+M32 = U64(0xFFFF_FFFF)
+
+
+@inlined
+def rotl(x: Any, r: Any) -> Any:
+    """Rotate a uint64 left by ``r`` (uint64, 1..63)."""
+    return (x << r) | (x >> (U64_ - r))
+
+
+@inlined
+def rotl32(x: Any, r: Any) -> Any:
+    """Rotate a uint32 left by ``r`` (uint32, 1..31)."""
+    return U32((x << r) | (x >> (U32(32) - r)))
+
+
+@inlined
+def mulhi(a: Any, b: Any) -> Any:
+    """Return the upper 64 bits of the 128-bit product of two uint64."""
+    al, ah, bl, bh = a & M32, a >> U32_, b & M32, b >> U32_
+    low = al * bl
+    mid = ah * bl + (low >> U32_)
+    cross = al * bh + (mid & M32)
+    return ah * bh + (mid >> U32_) + (cross >> U32_)
+
+
+@inlined
+def mulhi32(a: Any, b: Any) -> Any:
+    """Return ``(a * b) >> 64`` for ``b < 2**32``: two 32-bit multiplies, so that loops vectorise."""
+    return ((a >> U32_) * b + (((a & M32) * b) >> U32_)) >> U32_
+
+
+@inlined
+def byteswap(x: Any) -> Any:
+    """Reverse the bytes of a uint64."""
+    x = ((x & U64(0x00FF00FF00FF00FF)) << U8) | ((x >> U8) & U64(0x00FF00FF00FF00FF))
+    x = ((x & U64(0x0000FFFF0000FFFF)) << U16) | ((x >> U16) & U64(0x0000FFFF0000FFFF))
+    return (x << U32_) | (x >> U32_)
+
+
+def item_pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, count: int) -> Any:
+    """Point at ``array[index]`` for an access of ``count`` items, checked when bounds checking is on."""
+    struct = context.make_array(array_type)(context, builder, array)
+    if config.BOUNDSCHECK:
+        length = builder.extract_value(struct.shape, 0)
+        cgutils.do_boundscheck(context, builder, index, length)
+        cgutils.do_boundscheck(context, builder, builder.add(index, index.type(count - 1)), length)
+    return builder.gep(struct.data, [index])
+
+
+def _checked(array: Any, index: Any, count: int) -> int:
+    """Return ``index`` as an int once ``count`` items from it are known to lie inside ``array``."""
+    i = int(index)
+    if not 0 <= i <= len(array) - count:
+        raise IndexError(f"index {i} is out of bounds for {count} items of an array of {len(array)}")
+    return i
+
+
+def _borrowed_twin(array: Any) -> Any:
+    return array
+
+
+@primitive(_borrowed_twin)
+def borrowed(typingctx: Any, array: Any) -> Any:
+    """View an array without owning it: the caller's argument outlives the kernel.
+
+    Numba counts a reference, atomically, around every branchy function it inlines; at one string per
+    call that was half of the time.
+    """
+    signature = array(array)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        struct = context.make_array(signature.args[0])(context, builder, args[0])
+        struct.meminfo = cgutils.get_null_value(struct.meminfo.type)
+        struct.parent = cgutils.get_null_value(struct.parent.type)
+        return struct._getvalue()
+
+    return signature, codegen
+
+
+def _load(bits: int) -> Any:
+    """Make the code generator of an unaligned little-endian load of ``bits`` from a byte array."""
+
+    def generator(typingctx: Any, array: Any, index: Any) -> Any:
+        signature = types.Integer.from_bitwidth(bits, signed=False)(array, types.uint64)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pointer = item_pointer(context, builder, signature.args[0], *args, bits // 8)
+            value = builder.load(builder.bitcast(pointer, ir.IntType(bits).as_pointer()))
+            value.align = 1
+            return value
+
+        return signature, codegen
+
+    return generator
+
+
+def _load64_twin(array: Any, index: Any) -> Any:
+    i = _checked(array, index, 8)
+    return U64(int.from_bytes(array[i : i + 8].tobytes(), "little"))
+
+
+def _load32_twin(array: Any, index: Any) -> Any:
+    i = _checked(array, index, 4)
+    return U32(int.from_bytes(array[i : i + 4].tobytes(), "little"))
+
+
+load64 = primitive(_load64_twin)(_load(64))
+load32 = primitive(_load32_twin)(_load(32))
+
+
+def _store64_twin(array: Any, index: Any, value: Any) -> None:
+    i = _checked(array, index, 8)
+    array[i : i + 8] = np.frombuffer(int(value).to_bytes(8, "little"), np.uint8)
+
+
+@primitive(_store64_twin)
+def store64(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    """Store a uint64 at byte ``index`` of a byte array, aligned or not."""
+    signature = types.void(array, types.uint64, types.uint64)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = item_pointer(context, builder, signature.args[0], args[0], args[1], 8)
+        store = builder.store(args[2], builder.bitcast(pointer, ir.IntType(64).as_pointer()))
+        store.align = 1
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _prefetch_twin(array: Any, index: Any) -> None:
+    _checked(array, index, 1)
+
+
+@primitive(_prefetch_twin)
+def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
+    """Ask for the cache line of ``array[index]`` without waiting for it."""
+    signature = types.void(array, types.uint64)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = item_pointer(context, builder, signature.args[0], *args, 1)
+        pointer = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+        i32 = ir.IntType(32)
+        function_type = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], function_type)
+        builder.call(function, [pointer, i32(0), i32(3), i32(1)])  # read, keep in all levels, data
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def aligned_zeros(n: int, dtype: Any) -> Any:
+    """Return ``n`` zeros whose first byte starts a 64-byte cache line."""
+    nbytes = n * np.dtype(dtype).itemsize
+    raw = np.zeros(nbytes + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + nbytes].view(dtype)

@@ -1,0 +1,223 @@
+"""What every membership filter shares: the batch loop, bytes, pickling, and checks of arguments."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from algos import _state
+from algos.hashing.batch import KeyHasher
+from algos.hashing.xxh3 import XXH3
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from algos.hashing.keys import Piece
+
+DEFAULT_FPR = 0.01
+MAX_CAPACITY = 1 << 40
+
+
+def check_capacity(capacity: Any) -> int:
+    """Return the number of keys to plan for, or say which numbers are possible."""
+    if isinstance(capacity, bool) or not hasattr(capacity, "__index__"):
+        raise TypeError(f"capacity must be an int, not {type(capacity).__name__}")
+    capacity = int(capacity)
+    if not 1 <= capacity <= MAX_CAPACITY:
+        raise ValueError(f"capacity={capacity} is outside 1..2**40; plan for at least one key")
+    return capacity
+
+
+def check_fpr(fpr: Any) -> float:
+    """Return the false-positive rate, or say which are possible."""
+    if isinstance(fpr, bool) or not isinstance(fpr, (int, float, np.floating)):
+        raise TypeError(f"fpr must be a float, not {type(fpr).__name__}")
+    if not 0.0 < fpr < 1.0:
+        raise ValueError(f"fpr={fpr} is outside 0 < fpr < 1; 0.01 is one false positive in a hundred")
+    return float(fpr)
+
+
+def check_bits_per_key(bits_per_key: Any) -> float:
+    """Return the bits per key, or say which are possible."""
+    if isinstance(bits_per_key, bool) or not isinstance(bits_per_key, (int, float, np.number)):
+        raise TypeError(f"bits_per_key must be a number, not {type(bits_per_key).__name__}")
+    if not 1.0 <= bits_per_key <= 256.0:
+        raise ValueError(f"bits_per_key={bits_per_key} is outside 1..256; 10 gives about 1 % false positives")
+    return float(bits_per_key)
+
+
+def only_one(**given: Any) -> None:
+    """Refuse two ways of asking for a size at once."""
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise ValueError(f"{' and '.join(named)} are both given; each decides the size, so give one")
+
+
+def check_hashes(hashes: Any) -> NDArray[np.uint64]:
+    """Return ready hashes as a contiguous uint64 array; anything else is refused, not converted."""
+    if not isinstance(hashes, np.ndarray) or hashes.dtype != np.uint64 or hashes.ndim != 1:
+        found = f"{hashes.dtype}{list(hashes.shape)}" if isinstance(hashes, np.ndarray) else type(hashes).__name__
+        raise TypeError(f"hashes must be a uint64[n] NumPy array, not {found}; hash64 makes one")
+    return np.ascontiguousarray(hashes)
+
+
+class Filter(ABC):
+    """The face of a filter: one batch loop, one serialised form."""
+
+    __slots__ = ()
+    _VERSION = 1
+    _hasher: KeyHasher
+
+    @abstractmethod
+    def _probe(self, hashes: Any, out: Any) -> None:
+        """Answer for ready hashes into ``out`` (bool[n])."""
+
+    @abstractmethod
+    def _parameters(self) -> dict[str, Any]:
+        """Return what, with the payload, makes the filter again."""
+
+    @abstractmethod
+    def _payload(self) -> Any:
+        """Return the packed state, without padding."""
+
+    @classmethod
+    @abstractmethod
+    def _restore(cls, parameters: _state.Parameters, payload: memoryview) -> Self:
+        """Make the filter from checked parameters and a payload yet to be checked."""
+
+    def _probe_piece(self, piece: Piece, out: Any) -> None:
+        """Answer for one normalised piece of a batch into ``out``."""
+        for lo, hashes in self._hasher.chunks(piece):
+            self._probe(hashes, out[lo : lo + len(hashes)])
+
+    @property
+    def seed(self) -> int:
+        """The seed of the keys' hash."""
+        return int(self._hasher.seed)
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the filter's bits, in bytes."""
+        return int(self._payload().nbytes)
+
+    def contains_many(self, keys: Any) -> NDArray[np.bool_]:
+        """Tell for each of ``n`` keys whether it may be in the filter: ``bool[n]``.
+
+        ``False`` is certain; nulls are ``False``. Safe from many threads while nobody adds.
+        """
+        parts = self._hasher.pieces(keys)
+        out = np.empty(sum(map(len, parts)), np.bool_)
+        base = 0
+        for part in parts:
+            answers = out[base : base + len(part)]
+            self._probe_piece(part, answers)
+            if part.valid is not None:
+                answers &= part.valid
+            base += len(part)
+        return out
+
+    def contains_hashes(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Tell for each ready 64-bit hash (``uint64[n]``) whether it may be in the filter."""
+        hashes = check_hashes(hashes)
+        out = np.empty(len(hashes), np.bool_)
+        self._probe(hashes, out)
+        return out
+
+    def __contains__(self, key: Any) -> bool:
+        hashes = self._hasher.one(key)
+        if hashes is None:
+            return False
+        out = np.empty(1, np.bool_)
+        self._probe(hashes, out)
+        return bool(out[0])
+
+    def to_bytes(self) -> bytes:
+        """Serialise, with a checksum; ``from_bytes`` on any machine makes the same filter."""
+        return _state.pack(type(self).__name__, self._VERSION, self._parameters(), self._payload())
+
+    @classmethod
+    def from_bytes(cls, data: bytes | bytearray | memoryview) -> Self:
+        """Make a filter from ``to_bytes``; anything else raises ``CorruptDataError``."""
+        return cls._restore(*_state.unpack(cls.__name__, cls._VERSION, data))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_bytes, (self.to_bytes(),)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self.to_bytes() == other.to_bytes()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self._parameters().items())
+        return f"<{type(self).__name__} {given}, {self.nbytes:,} bytes>"
+
+
+class GrowingFilter(Filter):
+    """A filter that takes keys after it is made."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _insert(self, hashes: Any) -> None:
+        """Add ready hashes."""
+
+    @abstractmethod
+    def _insert_new(self, hashes: Any, out: Any) -> None:
+        """Add ready hashes one after the other and note in ``out`` which were not there before."""
+
+    def add(self, key: Any) -> None:
+        """Add one key; ``None`` is a null and is skipped."""
+        hashes = self._hasher.one(key)
+        if hashes is not None:
+            self._insert(hashes)
+
+    def add_many(self, keys: Any, return_new: bool = False) -> NDArray[np.bool_] | None:
+        """Add ``n`` keys; nulls are skipped. One writer at a time.
+
+        With ``return_new`` say for each key whether it was new (``bool[n]``), as if they had been added
+        one by one: of equal keys in the batch only the first can be. A false positive counts as not new.
+        """
+        return self._add_pieces(self._hasher.pieces(keys), return_new)
+
+    def _add_pieces(self, parts: list[Piece], return_new: bool = False) -> NDArray[np.bool_] | None:
+        out = np.zeros(sum(map(len, parts)), np.bool_)
+        base = 0
+        for part in parts:
+            for lo, hashes in self._hasher.chunks(part):
+                chosen = slice(None) if part.valid is None else part.valid[lo : lo + len(hashes)]
+                if return_new:
+                    new = np.empty(len(hashes[chosen]), np.bool_)
+                    self._insert_new(hashes[chosen], new)
+                    out[base + lo : base + lo + len(hashes)][chosen] = new
+                else:
+                    self._insert(hashes[chosen])
+            base += len(part)
+        return out if return_new else None
+
+    def add_hashes(self, hashes: NDArray[np.uint64]) -> None:
+        """Add ready 64-bit hashes (``uint64[n]``), well mixed in all bits."""
+        self._insert(check_hashes(hashes))
+
+    def _check_mergeable(self, other: Any) -> None:
+        """Refuse to merge filters whose bits mean different things."""
+        if type(other) is not type(self):
+            raise ValueError(f"cannot merge a {type(other).__name__} into a {type(self).__name__}")
+        mine, theirs = self._parameters(), other._parameters()
+        differing = [f"{k}={mine[k]!r} and {theirs[k]!r}" for k in mine if mine[k] != theirs[k]]
+        if differing:
+            raise ValueError(f"cannot merge filters with {', '.join(differing)}; make both alike")
+
+
+def count_keys(parts: list[Piece]) -> int:
+    """Return the number of keys that are not null, at least 1: what a filter of them is planned for."""
+    return max(1, sum(len(p) if p.valid is None else int(np.count_nonzero(p.valid)) for p in parts))
+
+
+def house_hasher(seed: int) -> KeyHasher:
+    """Return the house keys' hash, XXH3-64, under ``seed``."""
+    return KeyHasher(XXH3, seed)

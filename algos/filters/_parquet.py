@@ -1,0 +1,141 @@
+"""Parquet's Bloom filter format: its header, its sizes, and the PLAIN bytes of values it hashes.
+
+Apache Parquet format, ``BloomFilter.md``: xxHash64 with seed 0 over the PLAIN encoding (4 or 8 bytes
+little-endian; a byte array without its length prefix), a Thrift compact header, then the bits.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from algos.errors import CorruptDataError
+from algos.hashing.batch import KeyHasher
+from algos.hashing.keys import Dictionary, Piece, Text, Words, one, pieces
+from algos.hashing.xxh64 import XXH64, words32
+
+TYPES = ("int32", "int64", "float", "double", "byte_array")
+MIN_BYTES, MAX_BYTES = 32, 128 << 20
+
+_I32_FIELD = b"\x15"
+_UNION_FIRST = b"\x1c\x1c\x00\x00"  # a union whose first member, an empty struct, is set
+_REST = 3 * _UNION_FIRST + b"\x00"  # algorithm BLOCK, hash XXHASH, compression UNCOMPRESSED, stop
+
+
+def bits(capacity: int, fpr: float) -> float:
+    """Return the bits a Parquet writer plans for ``capacity`` distinct values, before rounding up."""
+    return -8.0 * capacity / math.log1p(-(fpr**0.125))
+
+
+def check_size(nbytes: int) -> None:
+    """Refuse what no Parquet writer writes."""
+    if nbytes & (nbytes - 1) or not MIN_BYTES <= nbytes <= MAX_BYTES:
+        raise CorruptDataError(f"a Parquet filter of {nbytes} bytes: it has a power of two from 32 to 2**27")
+
+
+def header(nbytes: int) -> bytes:
+    """Return the Thrift compact header of a filter of ``nbytes``."""
+    number, varint = nbytes << 1, b""
+    while number >= 0x80:
+        varint += bytes([number & 0x7F | 0x80])
+        number >>= 7
+    return _I32_FIELD + varint + bytes([number]) + _REST
+
+
+def bitset(data: bytes | bytearray | memoryview) -> memoryview:
+    """Return the bits behind a header, or raise ``CorruptDataError`` saying what is wrong."""
+    view = memoryview(data).cast("B")
+    if bytes(view[:1]) != _I32_FIELD:
+        raise CorruptDataError(
+            f"the first byte of {len(view)} is not a Parquet Bloom filter header's (0x15); "
+            "filters of the old Murmur3 form must be written again"
+        )
+    number = shift = 0
+    at = 1
+    while True:
+        if at >= len(view) or shift > 28:
+            raise CorruptDataError(f"the header of {len(view)} bytes has no valid size")
+        byte, at = view[at], at + 1
+        number |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            break
+    if bytes(view[at : at + len(_REST)]) != _REST:
+        raise CorruptDataError("the header names another algorithm, hash or compression than BLOCK, XXHASH, none")
+    nbytes, at = number >> 1, at + len(_REST)
+    if number & 1 or len(view) - at != nbytes:
+        raise CorruptDataError(f"the header promises {nbytes} bytes of bits, {len(view) - at} follow")
+    check_size(nbytes)
+    return view[at:]
+
+
+class _Words32:
+    """A piece of 4-byte values."""
+
+    __slots__ = ("valid", "values")
+
+    def __init__(self, values: Any, valid: Any) -> None:
+        self.values = values
+        self.valid = valid
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def hash_into(self, algorithm: Any, seed: Any, lo: int, hi: int, out: Any) -> None:
+        words32(self.values[lo:hi], seed, out)
+
+
+class PlainHasher(KeyHasher):
+    """Keys of a Parquet column: the standard's bytes and hash in place of the house policy."""
+
+    __slots__ = ("physical_type",)
+
+    def __init__(self, physical_type: str, seed: int) -> None:
+        if physical_type not in TYPES:
+            raise ValueError(f"physical_type={physical_type!r} is not one of {', '.join(TYPES)}")
+        if seed != 0:
+            raise ValueError(f"seed={seed}: Parquet fixes the seed at 0; leave it out")
+        super().__init__(XXH64, 0)
+        self.physical_type = physical_type
+
+    def pieces(self, keys: Any) -> list[Any]:
+        return [self._plain(piece) for piece in pieces(keys)]
+
+    def _one_piece(self, key: Any) -> Any:
+        piece = one(key)
+        return None if piece is None else self._plain(piece)
+
+    def _plain(self, piece: Piece) -> Any:
+        """Encode a house piece as the physical type, or say why it cannot be one."""
+        if isinstance(piece, Dictionary):
+            return Dictionary(piece.indices, self._plain(piece.values), piece.valid)
+        if isinstance(piece, Text) != (self.physical_type == "byte_array"):
+            kind = "text" if isinstance(piece, Text) else "numbers"
+            raise TypeError(f"{kind} cannot be keys of a Parquet column of physical type {self.physical_type}")
+        if isinstance(piece, Text):
+            return piece
+        return self._numbers(piece)
+
+    def _numbers(self, piece: Words) -> Any:
+        values, wanted = piece.values, "f" if self.physical_type in ("float", "double") else "iu"
+        if values.dtype.kind not in wanted and len(values):
+            raise TypeError(f"{values.dtype} keys in a Parquet column of type {self.physical_type}; cast them")
+        if self.physical_type == "double":
+            return Words(np.ascontiguousarray(values, np.float64).view(np.uint64), piece.valid)
+        if self.physical_type == "float":
+            return _Words32(np.ascontiguousarray(values, np.float32).view(np.uint32), piece.valid)
+        if self.physical_type == "int32":
+            return _Words32(_as_int32(values), piece.valid)
+        return piece
+
+
+def _as_int32(values: Any) -> Any:
+    """Take integers in [-2^31, 2^32) as 32-bit two's complement."""
+    if values.dtype.itemsize > 4:
+        outside = (values > 0xFFFF_FFFF) if values.dtype.kind == "u" else (values < -(1 << 31)) | (values >> 32 > 0)
+        if outside.any():
+            i = int(np.argmax(outside))
+            raise OverflowError(f"key {values[i]} at position {i} is outside [-2**31, 2**32) of an int32 column")
+    return np.ascontiguousarray(values.astype(np.int64).astype(np.uint32))

@@ -1,0 +1,46 @@
+"""Hash functions for batches: one ``hash64`` over NumPy, Arrow, pandas, polars and Python keys.
+
+Each algorithm is a file of its own and equals its reference implementation to the bit.
+"""
+
+from algos._variant import Variant, face
+
+VARIANTS = (
+    Variant(
+        name="splitmix64",
+        target="algos.hashing.splitmix64:SPLITMIX64",
+        paper="Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014",
+        topics=("3.6", "36.4"),
+        properties=frozenset({"exact"}),
+    ),
+    Variant(
+        name="xxh64",
+        target="algos.hashing.xxh64:XXH64",
+        paper="Collet: xxHash, 2014",
+        standard="xxHash specification, XXH64; Apache Parquet Bloom filter hash",
+        properties=frozenset({"exact", "standard"}),
+    ),
+    Variant(
+        name="xxh3",
+        target="algos.hashing.xxh3:XXH3",
+        paper="Collet: XXH3, 2019",
+        standard="xxHash specification, XXH3 64 bits, default secret",
+        properties=frozenset({"exact", "standard"}),
+    ),
+    Variant(
+        name="murmur3_32",
+        target="algos.hashing.murmur3_32:MURMUR3_32",
+        paper="Appleby: MurmurHash3, 2011",
+        standard="MurmurHash3_x86_32; Apache Iceberg bucket transform",
+        properties=frozenset({"exact", "standard"}),
+    ),
+    Variant(
+        name="murmur3_128",
+        target="algos.hashing.murmur3_128:MURMUR3_128",
+        paper="Appleby: MurmurHash3, 2011",
+        standard="MurmurHash3_x64_128; Apache Cassandra tokens use its first half",
+        properties=frozenset({"exact", "standard"}),
+    ),
+)
+
+__all__, __getattr__ = face(__name__, ["algos.hashing.batch:hash64", *(v.target for v in VARIANTS)])

@@ -1,0 +1,111 @@
+"""Hashing of batches: the public ``hash64``, and the chunks that every keyed structure consumes.
+
+Hash and probe are two kernels: one hash kernel per algorithm and key form fills a chunk of hashes,
+one probe kernel per structure consumes it. The chunk stays in L2 between the two, and nothing needs
+compiling for a pair of hash and structure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from algos.hashing.keys import CHUNK, one, pieces
+from algos.hashing.murmur3_32 import MURMUR3_32
+from algos.hashing.murmur3_128 import MURMUR3_128
+from algos.hashing.splitmix64 import SPLITMIX64
+from algos.hashing.xxh3 import XXH3
+from algos.hashing.xxh64 import XXH64
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from algos.hashing._algorithm import Algorithm
+    from algos.hashing.keys import Piece
+
+_ALGORITHMS = {a.name: a for a in (SPLITMIX64, XXH64, XXH3, MURMUR3_32, MURMUR3_128)}
+
+
+def named(name: str) -> Algorithm:
+    """Return the algorithm of that name, or say which there are."""
+    try:
+        return _ALGORITHMS[name]
+    except (KeyError, TypeError):
+        raise ValueError(f"algorithm={name!r} is not one of {', '.join(_ALGORITHMS)}") from None
+
+
+class KeyHasher:
+    """The house keys of a structure: one algorithm, one seed, the key policy of ``keys``."""
+
+    __slots__ = ("algorithm", "seed", "word_seed")
+
+    def __init__(self, algorithm: Algorithm, seed: int) -> None:
+        self.algorithm = algorithm
+        self.seed = algorithm.check_seed(seed)
+        self.word_seed = np.uint64(self.seed)
+
+    def pieces(self, keys: Any) -> list[Piece]:
+        """Normalise a batch of keys."""
+        return pieces(keys)
+
+    def _one_piece(self, key: Any) -> Piece | None:
+        return one(key)
+
+    def one(self, key: Any) -> Any:
+        """Hash a single key to a uint64[1], through the kernels of the batch; a null gives ``None``."""
+        piece = self._one_piece(key)
+        if piece is None:
+            return None
+        out = np.empty(1, np.uint64)
+        piece.hash_into(self.algorithm, self.word_seed, 0, 1, out)
+        return out
+
+    def chunks(self, piece: Piece) -> Iterator[tuple[int, Any]]:
+        """Yield ``(position, hashes)`` chunk by chunk; each chunk's array is used again for the next."""
+        buffer = np.empty(min(CHUNK, len(piece)), np.uint64)
+        for lo in range(0, len(piece), CHUNK):
+            hi = min(lo + CHUNK, len(piece))
+            hashes = buffer[: hi - lo]
+            piece.hash_into(self.algorithm, self.word_seed, lo, hi, hashes)
+            yield lo, hashes
+
+
+@overload
+def hash64(keys: str | bytes | float, algorithm: str = ..., *, seed: int = ...) -> int: ...
+@overload
+def hash64(keys: Any, algorithm: str = ..., *, seed: int = ...) -> NDArray[np.uint64]: ...
+def hash64(keys: Any, algorithm: str = "xxh3", *, seed: int = 0) -> Any:
+    """Hash a batch of ``n`` keys to ``uint64[n]``, or a single key to an ``int``.
+
+    ``algorithm`` is ``xxh3``, ``xxh64``, ``murmur3_32`` (32 bits, widened), ``murmur3_128`` (its first
+    64 bits) or ``splitmix64`` (integers only). Which bytes of a key are hashed is the policy of
+    ``algos.hashing.keys``. O(total bytes), one pass, no copy of NumPy or Arrow buffers.
+
+    Raises ``TypeError`` for what is no key, ``OverflowError`` for an int outside [-2^63, 2^64), and
+    ``ValueError`` for an unknown algorithm, a seed too wide for it, or a null, which has no hash.
+
+    >>> import numpy as np
+    >>> hash64(np.arange(3), "xxh64")
+    array([ 3803688792395291579, 11469055211461790101,  3602475317107463044], dtype=uint64)
+    >>> hash64("abc") == hash64(["abc"])[0]
+    True
+    """
+    hasher = KeyHasher(named(algorithm), seed)
+    if keys is None or isinstance(keys, (str, bytes, int, float, np.generic)):
+        hashes = hasher.one(keys)
+        if hashes is None:
+            raise ValueError("None is a null and has no hash; leave nulls out")
+        return int(hashes[0])
+    parts = hasher.pieces(keys)
+    out = np.empty(sum(map(len, parts)), np.uint64)
+    base = 0
+    for part in parts:
+        if part.valid is not None and not part.valid.all():
+            position = base + int(np.argmin(part.valid))
+            raise ValueError(f"key at position {position} is null and has no hash; drop nulls")
+        part.hash_into(hasher.algorithm, hasher.word_seed, 0, len(part), out[base : base + len(part)])
+        base += len(part)
+    return out

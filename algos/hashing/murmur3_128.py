@@ -1,0 +1,99 @@
+"""MurmurHash3_x64_128: two 64-bit lanes over 16-byte blocks; ``hash64`` returns the first lane.
+
+Appleby 2011. The first lane is what Cassandra's tokens, Druid and Elasticsearch routing build on.
+Seed 32 bits, as in the reference.
+
+>>> from algos.hashing import hash64
+>>> hash64("hello", "murmur3_128")
+14688674573012802306
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from algos._bits import U64, borrowed, load64, rotl
+from algos._jit import inlined, kernel
+from algos.hashing._algorithm import Algorithm
+
+C1 = U64(0x87C37B91114253D5)
+C2 = U64(0x4CF5AD432745937F)
+_R27, _R31, _R33 = (U64(r) for r in (27, 31, 33))
+_N1, _N8, _N15, _N16 = (U64(n) for n in (1, 8, 15, 16))
+
+
+@inlined
+def fmix64(k: Any) -> Any:
+    """Finish a lane: MurmurHash3's 64-bit avalanche, a bijection."""
+    k = (k ^ (k >> _R33)) * U64(0xFF51AFD7ED558CCD)
+    k = (k ^ (k >> _R33)) * U64(0xC4CEB9FE1A85EC53)
+    return k ^ (k >> _R33)
+
+
+@inlined
+def _scramble1(k: Any) -> Any:
+    return rotl(k * C1, _R31) * C2
+
+
+@inlined
+def _scramble2(k: Any) -> Any:
+    return rotl(k * C2, _R33) * C1
+
+
+@inlined
+def _partial(data: Any, start: Any, n: Any) -> Any:
+    """Read ``n`` < 9 bytes as a little-endian integer."""
+    value, shift = U64(0), U64(0)
+    for i in range(n):
+        value |= U64(data[start + U64(i)]) << shift
+        shift += _N8
+    return value
+
+
+@inlined
+def _finish(h1: Any, h2: Any, n: Any) -> Any:
+    h1, h2 = h1 ^ n, h2 ^ n
+    h1 += h2
+    h2 += h1
+    h1, h2 = fmix64(h1), fmix64(h2)
+    h1 += h2
+    return h1, h2 + h1
+
+
+@inlined
+def murmur3_128(data: Any, start: Any, n: Any, seed: Any) -> Any:
+    """Hash ``data[start : start + n]`` to two uint64 (uint8 array; uint64 start, length, seed)."""
+    h1, h2, p, tail = seed, seed, start, start + (n & ~_N15)
+    while p < tail:
+        h1 ^= _scramble1(load64(data, p))
+        h1 = (rotl(h1, _R27) + h2) * U64(5) + U64(0x52DCE729)
+        h2 ^= _scramble2(load64(data, p + _N8))
+        h2 = (rotl(h2, _R31) + h1) * U64(5) + U64(0x38495AB5)
+        p += _N16
+    rest = n & _N15
+    if rest > _N8:
+        h2 ^= _scramble2(_partial(data, p + _N8, rest - _N8))
+        rest = _N8
+    if rest:
+        h1 ^= _scramble1(_partial(data, p, rest))
+    return _finish(h1, h2, n)
+
+
+@kernel
+def _words(values: Any, seed: Any, out: Any) -> None:
+    s = np.uint64(seed)
+    for i in range(values.size):
+        out[i] = _finish(s ^ _scramble1(values[i]), s, _N8)[0]
+
+
+@kernel
+def _text(data: Any, offsets: Any, seed: Any, out: Any) -> None:
+    s, data = np.uint64(seed), borrowed(data)
+    for i in range(out.size):
+        start = U64(offsets[i])
+        out[i] = murmur3_128(data, start, U64(offsets[i + 1]) - start, s)[0]
+
+
+MURMUR3_128 = Algorithm("murmur3_128", 32, _words, _text)

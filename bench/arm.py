@@ -1,0 +1,112 @@
+"""A contestant in this process: its instances, its slices of the query pool, and how a span of calls is timed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter_ns, thread_time_ns
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench.env import preemptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.schema import Contestant, Quality, Slice, Status
+
+LONGEST_SPAN_NS = 50_000_000
+WARM_PASSES = 6
+WARM_AGREEMENT = 0.05
+
+
+class Span(NamedTuple):
+    """Some calls in a row, timed together: the part of a sample that the clock knows."""
+
+    items: int
+    calls: int
+    wall_ns: int
+    cpu_ns: int
+    t0_ns: int
+    nivcsw: int
+
+    @property
+    def ns_item(self) -> float:
+        """Nanoseconds per item."""
+        return self.wall_ns / max(self.items, 1)
+
+
+@dataclass
+class Arm:
+    """One contestant, how it is timed, and how it fared."""
+
+    contestant: Contestant
+    status: Status = "ok"
+    note: str = ""
+    states: list[Any] = field(default_factory=list)
+    pool: Sequence[Slice] = ()
+    cursor: int = 0
+    turns: int = 0
+    calls: int = 1
+    every: int = 1  # it has its turn in each round, or only in every third, ...
+    item_ns: float = 0.0
+    setup_ms: float | None = None
+    first_call_ms: float | None = None
+    state_bytes: int | None = None
+    error: float | None = None
+    quality: list[Quality] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The contestant's name."""
+        return self.contestant.name
+
+    @property
+    def instance(self) -> int:
+        """Which of the instances has its turn."""
+        return self.turns % len(self.states)
+
+    @property
+    def call_ns(self) -> float:
+        """What one call takes, as far as known."""
+        return self.item_ns * self.pool[0].items
+
+    def fail(self, status: Status, note: str) -> None:
+        """Take the contestant out of the race, saying why, and free what it holds."""
+        self.status, self.note, self.states = status, note, []
+
+    def cut(self, limit: int) -> None:
+        """Cut the query pool anew, into slices of at most ``limit`` items where the operation allows it."""
+        self.pool, self.cursor = self.contestant.slices(limit), 0
+
+    def span(self, calls: int) -> Span:
+        """Time some calls on the next slices; the last result is dropped after the clock has stopped."""
+        parts = [self.pool[(self.cursor + i) % len(self.pool)] for i in range(calls)]
+        self.cursor = (self.cursor + calls) % len(self.pool)
+        payloads, items = [part.payload for part in parts], sum(part.items for part in parts)
+        state, call, result = self.states[self.instance], self.contestant.call, None
+        preempted, cpu, start = preemptions(), thread_time_ns(), perf_counter_ns()
+        for payload in payloads:
+            result = call(state, payload)
+        wall = perf_counter_ns() - start
+        cpu, preempted = thread_time_ns() - cpu, preemptions() - preempted
+        del result
+        return Span(items, calls, wall, cpu, start, preempted)
+
+    def fastest(self, calls: int, patience_ns: float) -> int:
+        """Return the least of three spans, or fewer if patience ends: one hiccup must not set the scale."""
+        best = spent = self.span(calls).wall_ns
+        for _ in range(2):
+            if spent > 3 * patience_ns:
+                break
+            taken = self.span(calls).wall_ns
+            best, spent = min(best, taken), spent + taken
+        return best
+
+    def warm(self) -> int:
+        """Run untimed passes, shorter than a turn, until two in a row agree; return how many it took."""
+        before = 0.0
+        for passes in range(1, WARM_PASSES + 1):
+            span = self.span(max(1, self.calls // 3))
+            if abs(span.ns_item - before) <= WARM_AGREEMENT * span.ns_item or span.wall_ns > LONGEST_SPAN_NS:
+                return passes
+            before = span.ns_item
+        return WARM_PASSES

@@ -1,0 +1,218 @@
+"""What a run does, decided and written down before anything is timed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import random
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import ModuleType
+
+    from bench.schema import Contestant, Task, Tier
+
+ROOT = Path(__file__).resolve().parent.parent
+TIERS: tuple[Tier, ...] = ("quick", "default", "thorough")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much a tier spends. Seconds bound a whole family; a step is one setup, gate or turn."""
+
+    slots: int
+    most_slots: int
+    rounds: int
+    least_rounds: int
+    seconds: float
+    step_seconds: float
+
+
+EFFORTS: dict[Tier, Effort] = {
+    "quick": Effort(1, 1, rounds=15, least_rounds=5, seconds=45.0, step_seconds=20.0),
+    "default": Effort(5, 10, rounds=30, least_rounds=10, seconds=300.0, step_seconds=60.0),
+    "thorough": Effort(10, 10, rounds=60, least_rounds=60, seconds=float("inf"), step_seconds=60.0),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run in writing: tasks, seeds, and what the code and the machine must still be on resuming."""
+
+    run_id: str
+    command: list[str]
+    tier: Tier
+    peers: bool
+    seed: int
+    stamp: str
+    fingerprint: str
+    started: str
+    tasks: list[dict[str, Any]]
+    env: dict[str, Any] = field(repr=False)
+
+    @property
+    def effort(self) -> Effort:
+        """What this plan's tier spends."""
+        return EFFORTS[self.tier]
+
+    @property
+    def families(self) -> list[str]:
+        """The families in the order of their tasks."""
+        return list(dict.fromkeys(task["family"] for task in self.tasks))
+
+    def slot_seed(self, slot: int) -> int:
+        """Return the seed of a slot's data and of its PYTHONHASHSEED."""
+        return random.Random(f"{self.seed}/{slot}").getrandbits(32)
+
+    def raced(self, family: str) -> list[str]:
+        """Return the ids of a family's tasks that run in slots, small ones first."""
+        own = [t for t in self.tasks if t["family"] == family and t["op"] != "first_call"]
+        return [t["id"] for t in sorted(own, key=lambda t: t["n"])]
+
+    def first_calls(self) -> list[Task]:
+        """Return the tasks that run once, in processes of their own."""
+        ids = {t["id"] for t in self.tasks if t["op"] == "first_call"}
+        return [task for family in self.families for task in tasks_of(family) if task.id in ids]
+
+    def write(self, folder: Path) -> None:
+        """Put the plan into a run folder, with every slot's seed spelled out."""
+        slots = [{"slot": k, "seed": self.slot_seed(k)} for k in range(self.effort.most_slots)]
+        write_json(folder / "plan.json", asdict(self) | {"slots": slots})
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the plan of a run folder."""
+        record = json.loads((folder / "plan.json").read_text("utf-8"))
+        record.pop("slots")
+        return cls(**record)
+
+
+@dataclass(frozen=True)
+class Job:
+    """The orders of one worker process: these tasks, in this slot, within these seconds."""
+
+    work: str
+    slot: int
+    seed: int
+    tasks: list[str]
+    peers: bool
+    rounds: int
+    least_rounds: int
+    seconds: float
+    quarantine: list[dict[str, str]]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the orders the supervisor wrote."""
+        return cls(**json.loads(path.read_text("utf-8")))
+
+
+def tasks_folder() -> Path:
+    """Return the folder whose modules declare the races; HOTPATH_TASKS names another one."""
+    return Path(os.environ.get("HOTPATH_TASKS") or ROOT / "bench" / "tasks")
+
+
+def families() -> list[str]:
+    """Return the families that declare tasks."""
+    return sorted(path.stem for path in tasks_folder().glob("[a-z]*.py"))
+
+
+def tasks_of(family: str) -> list[Task]:
+    """Return the tasks a family declares, checked: every anchor named, every id once."""
+    tasks: list[Task] = _module(family).TASKS
+    ids = [task.id for task in tasks]
+    for task in tasks:
+        if ids.count(task.id) > 1:
+            raise ValueError(f"bench/tasks/{family}.py declares {task.id} twice: tell them apart by params")
+        if not task.anchor:
+            raise ValueError(f"bench/tasks/{family}.py: {task.id} names no anchor to be compared with")
+    return tasks
+
+
+def contestants_of(task: Task, seed: int, *, peers: bool = True) -> list[Contestant]:
+    """Make the data of a task from a seed and return everyone who races on it."""
+    found: list[Contestant] = _module(task.family).contestants(task, seed)
+    names = [contestant.name for contestant in found]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{task.id} has two contestants of one name: {', '.join(sorted(names))}")
+    if task.anchor not in names:
+        raise ValueError(f"{task.id}: its anchor {task.anchor!r} is none of {', '.join(names)}")
+    return [c for c in found if peers or c.role != "peer"]
+
+
+def select(tier: Tier, chosen: Sequence[str] = (), globs: Sequence[str] = ()) -> list[Task]:
+    """Return the tasks of a tier (and the tiers below), of some families, whose id matches a pattern."""
+    known = families()
+    if unknown := sorted(set(chosen) - set(known)):
+        raise ValueError(f"no tasks for {', '.join(unknown)}: choose of {', '.join(known) or 'none at all'}")
+    patterns = [glob if "*" in glob else f"*{glob}*" for glob in globs]
+    return [
+        task
+        for family in known
+        if not chosen or family in chosen
+        for task in tasks_of(family)
+        if TIERS.index(task.tier) <= TIERS.index(tier)
+        and (not patterns or any(fnmatchcase(task.id, pattern) for pattern in patterns))
+    ]
+
+
+def find(ids: Iterable[str]) -> list[Task]:
+    """Return the tasks of these ids, in this order."""
+    wanted = list(ids)
+    known = {t.id: t for family in {i.split(".", 1)[0] for i in wanted} for t in tasks_of(family)}
+    return [known[i] for i in wanted]
+
+
+def stamp() -> str:
+    """Digest all code a figure depends on: the library, the harness, the tasks, but not the report."""
+    digest = hashlib.sha256()
+    folders = {ROOT / "algos", ROOT / "bench", tasks_folder()}
+    for folder in sorted(folders):
+        for path in sorted(folder.rglob("*.py")):
+            if (ROOT / "bench" / "report") not in path.parents:
+                digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def describe(task: Task) -> dict[str, Any]:
+    """Return a task as plain values, with its id."""
+    return {"id": task.id, **asdict(task)}
+
+
+def entrant(contestant: Contestant) -> dict[str, str]:
+    """Return who a contestant is, as plain values."""
+    return {
+        "contestant": contestant.name,
+        "role": contestant.role,
+        "package": contestant.package,
+        "input": contestant.input,
+    }
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a file that is either absent or complete, whenever the process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    partial.replace(path)
+
+
+@cache
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"bench.tasks.{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _module(family: str) -> ModuleType:
+    return _load(tasks_folder() / f"{family}.py")

@@ -1,0 +1,244 @@
+"""One race: all contestants of one task in one process, turn by turn.
+
+Everyone is gated first: an answer that is not the oracle's is reported and never timed. Then come
+rounds; in a round each contestant has one turn, in random order. A turn warms the caches the others
+have emptied, with other slices of the query pool, and only then times a span of calls. This file
+knows nothing of pytest, files, or verdicts: it turns callables into samples.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.arm import LONGEST_SPAN_NS, Arm, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from bench.schema import Contestant, Status, Task
+
+PROBE = 256  # items of the first calls, which must not take long whoever makes them
+BATCH = 65_536  # items of a call, where the operation can be cut
+POOL_PARTS = 4  # a pool is cut into at least this many slices, so that there are others to warm with
+SPAN_NS = 200_000
+MOST_CALLS = 1 << 20  # in one span, should the clock stand still
+REFILLS = 10  # a span lasts this many times as long as the state takes to come back into the cache
+REFILL_BYTES_PER_NS = 10
+SLOW = 50  # times the anchor's: from here on nested slices of SLOW_CALL_NS and every SLOW_EVERYth round
+SLOW_EVERY = 3
+SLOW_CALL_NS = 5_000_000
+GATE_NS = 300_000_000
+INSTANCES = 3
+DEAR_SETUP_MS = 400.0  # a setup above this is made once
+HOPELESS_S = 5.0
+COLD_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How long to race: rounds, fewer (but not below ``least_rounds``) when the seconds run out."""
+
+    rounds: int = 15
+    least_rounds: int = 5
+    seconds: float = 4.0
+    cache_bytes: int = 32 << 20
+
+
+class Race:
+    """One task's race: ``prepare()``, then ``run()``; the findings are in ``arms`` and ``samples``."""
+
+    def __init__(
+        self,
+        task: Task,
+        contestants: Sequence[Contestant],
+        protocol: Protocol,
+        seed: int,
+        *,
+        mark: Callable[[str, str], None] = lambda _contestant, _phase: None,
+        barred: Mapping[str, tuple[Status, str]] | None = None,
+    ) -> None:
+        self.task, self.protocol, self.seed, self.mark = task, protocol, seed, mark
+        self.rng = random.Random(seed)
+        self.arms = [Arm(contestant) for contestant in contestants]
+        self.samples: list[dict[str, Any]] = []
+        self.limit = 0  # items a call is handed, known once the pool has been seen
+        self.ballast: list[bytearray] = []
+        self.ends = float("inf")
+        for arm in self.arms:
+            if arm.name in (barred or {}):
+                arm.fail(*(barred or {})[arm.name])
+            elif arm.contestant.missing:
+                arm.fail("NOT INSTALLED", arm.contestant.missing)
+
+    @property
+    def running(self) -> list[Arm]:
+        """Those still in the race."""
+        return [arm for arm in self.arms if arm.status == "ok"]
+
+    def prepare(self) -> None:
+        """Set up, gate and calibrate everyone; compilation and first calls happen here."""
+        self.ends = perf_counter_ns() + self.protocol.seconds * 1e9
+        arms = self.rng.sample(self.running, len(self.running))
+        arms.sort(key=lambda arm: arm.name != self.task.anchor)  # the anchor's speed sets the scale
+        self._each(arms, "setup", self._set_up)
+        self._each(arms, "gate", self._probe)
+        self._each(arms, "gate", self._gate)
+        spare_ns = max(self.ends - perf_counter_ns(), 0.0) / max(len(self.running), 1)
+        self._each(arms, "calibrate", lambda arm: self._calibrate(arm, spare_ns))
+
+    def run(self) -> None:
+        """Time everyone in rounds, warm and then cold."""
+        with _quiet():
+            for round_ in range(self.protocol.rounds):
+                if round_ >= self.protocol.least_rounds and perf_counter_ns() > self.ends:
+                    break
+                self._round(round_, [arm for arm in self.running if round_ % arm.every == 0])
+            self._cold_rounds()
+
+    def measure_quality(self) -> None:
+        """Ask every contestant that can tell for its error rate, size and the like."""
+        self._each(self.running, "quality", _measure_quality)
+
+    def _each(self, arms: Sequence[Arm], phase: str, action: Callable[[Arm], None]) -> None:
+        for arm in arms:
+            if arm.status == "ok":
+                with self._step(arm, phase):
+                    action(arm)
+
+    @contextmanager
+    def _step(self, arm: Arm, phase: str) -> Iterator[None]:
+        """Leave the contestant's name behind in case it takes the process down; catch what it raises."""
+        self.mark(arm.name, phase)
+        try:
+            yield
+        except (Exception, SystemExit) as error:
+            first = (str(error).splitlines() or [""])[0]
+            arm.fail("ERROR", f"{type(error).__name__}: {first} (in its {phase})")
+
+    def _set_up(self, arm: Arm) -> None:
+        estimate = arm.contestant.estimate_setup
+        if estimate is not None and (seconds := estimate()) > HOPELESS_S:
+            arm.fail("NOT RUN", f"would take {seconds:.0f} s at this n")
+            return
+        taken: list[float] = []
+        while len(arm.states) < INSTANCES and max(taken, default=0.0) <= DEAR_SETUP_MS:
+            self.mark(arm.name, "setup")
+            self.ballast.append(bytearray(self.rng.randrange(1 << 20)))  # so that no two lie alike
+            start = perf_counter_ns()
+            arm.states.append(arm.contestant.setup((self.seed + len(arm.states)) % 2**32))
+            taken.append((perf_counter_ns() - start) / 1e6)
+        arm.setup_ms = float(np.median(taken))
+        if arm.contestant.nbytes is not None:
+            arm.state_bytes = int(arm.contestant.nbytes(arm.states[0]))
+
+    def _probe(self, arm: Arm) -> None:
+        """Find out what an item costs, on growing slices, and cut the pool accordingly."""
+        limit = PROBE
+        arm.cut(limit)
+        arm.first_call_ms = arm.span(1).wall_ns / 1e6
+        self.limit = self.limit or min(BATCH, max(1, sum(part.items for part in arm.pool) // POOL_PARTS))
+        while True:
+            call_ns = arm.fastest(1, patience_ns=SLOW_CALL_NS)
+            arm.item_ns = call_ns / max(arm.pool[0].items, 1)
+            if call_ns > SLOW_CALL_NS or limit >= self.limit or arm.pool[0].items > limit:
+                break
+            limit = min(limit * 8, self.limit)
+            arm.cut(limit)
+        if call_ns > HOPELESS_S * 1e9:
+            arm.fail("NOT RUN", f"one call takes {call_ns / 1e9:.0f} s at this n")
+        elif arm.item_ns > SLOW * self._reference_ns():
+            arm.every = SLOW_EVERY
+            arm.cut(min(self.limit, max(1, int(SLOW_CALL_NS / arm.item_ns))))
+        else:
+            arm.cut(self.limit)
+
+    def _reference_ns(self) -> float:
+        """Return what an item costs the anchor, or the fastest of ours where the anchor is out."""
+        known = [arm for arm in self.running if arm.item_ns and arm.contestant.role == "ours"]
+        anchor = [arm.item_ns for arm in known if arm.name == self.task.anchor]
+        return min(anchor or [arm.item_ns for arm in known], default=float("inf"))
+
+    def _gate(self, arm: Arm) -> None:
+        """Check the answers to the slices that will be timed; slices there is no time for are dropped."""
+        check = arm.contestant.check
+        if check is None:
+            return
+        errors: list[tuple[float, int]] = []
+        deadline = perf_counter_ns() + GATE_NS
+        for instance, state in enumerate(arm.states):
+            for count, part in enumerate(arm.pool):
+                if count and perf_counter_ns() > deadline:
+                    arm.pool = arm.pool[:count] if instance == 0 else arm.pool
+                    break
+                finding = check(arm.contestant.call(state, part.payload), part)
+                if not finding.ok:
+                    arm.fail("WRONG", finding.detail)
+                    return
+                if finding.error is not None:
+                    errors.append((finding.error, part.items))
+        if errors:
+            arm.error = float(np.average([e for e, _ in errors], weights=[max(n, 1) for _, n in errors]))
+
+    def _calibrate(self, arm: Arm, spare_ns: float) -> None:
+        """Choose how many calls make a span, and how rarely a very slow contestant has its turn."""
+        refill = min(arm.state_bytes or 0, self.protocol.cache_bytes) / REFILL_BYTES_PER_NS
+        affordable = spare_ns / self.protocol.least_rounds / 2  # warming costs about as much again
+        target = max(SPAN_NS, min(REFILLS * refill, LONGEST_SPAN_NS, affordable))
+        while (taken := arm.fastest(arm.calls, patience_ns=target)) < target / 8 and arm.calls < MOST_CALLS:
+            arm.calls = max(arm.calls + 1, int(arm.calls * min(10.0, target / max(taken, 1))))
+        arm.calls = min(MOST_CALLS, max(1, round(arm.calls * target / max(taken, 1))))
+        turn_ns = 2 * max(taken, target)
+        if arm.every > 1 and turn_ns > LONGEST_SPAN_NS:
+            allowed = max(1.0, 2 * spare_ns / turn_ns)
+            arm.every = max(arm.every, int(self.protocol.rounds / allowed))
+
+    def _round(self, round_: int, arms: list[Arm]) -> None:
+        self.rng.shuffle(arms)
+        for order, arm in enumerate(arms):
+            with self._step(arm, "turn"):
+                passes = arm.warm()
+                self._record(
+                    arm, arm.span(arm.calls), round=round_, order=order, cold=False, warm_passes=passes
+                )
+
+    def _cold_rounds(self) -> None:
+        """Time single calls right after everything has been pushed out of the caches."""
+        near = SLOW * self._reference_ns()
+        junk = np.zeros(2 * self.protocol.cache_bytes // 8, np.int64)
+        for round_ in range(COLD_ROUNDS):
+            arms = [arm for arm in self.running if arm.item_ns <= near and arm.call_ns <= LONGEST_SPAN_NS]
+            self.rng.shuffle(arms)
+            for order, arm in enumerate(arms):
+                with self._step(arm, "turn"):
+                    junk[::8] += 1
+                    self._record(arm, arm.span(1), round=round_, order=order, cold=True, warm_passes=0)
+
+    def _record(self, arm: Arm, span: Span, **where: Any) -> None:
+        who = {"contestant": arm.name, "instance": arm.instance}
+        self.samples.append(who | where | span._asdict() | {"ns_item": span.ns_item})
+        arm.turns += 1
+
+
+def _measure_quality(arm: Arm) -> None:
+    if arm.contestant.quality is not None:
+        arm.quality = arm.contestant.quality(arm.states[0])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the garbage collector, and whatever it would have to walk through, out of the rounds."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()

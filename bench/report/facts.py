@@ -1,0 +1,389 @@
+"""What a run says, computed from its figures: verdicts, choices, alarms. No formatting here.
+
+A ratio is ``anchor time / contestant time``, so the anchor's lead over a peer is ``1 / ratio``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from bench.report import fmt
+from bench.report.load import Figure, Race, Row, Run
+
+PSI_ALARM = 0.20
+STEAL_ALARM = 0.01
+NOISE = 0.02  # without an interval over processes, two contestants closer than this are a tie
+
+
+@dataclass(frozen=True)
+class Lead:
+    """How many times faster than another contestant, with the interval."""
+
+    value: float
+    lo: float | None = None
+    hi: float | None = None
+
+
+def lead(row: Row) -> Lead:
+    """How many times faster the anchor is than ``row``: the ratio read from the other side."""
+    return Lead(
+        1 / (row.ratio or math.nan),
+        1 / row.hi if row.hi else None,
+        1 / row.lo if row.lo else None,
+    )
+
+
+def mean_lead(rows: Sequence[Row]) -> Lead | None:
+    """The geometric mean of leads; its ends are the geometric means of their ends.
+
+    That is exact where all tasks err together, as they do on a disturbed machine, and too wide otherwise.
+    """
+    if not rows:
+        return None
+    leads = [lead(row) for row in rows]
+    los, his = [x.lo for x in leads if x.lo], [x.hi for x in leads if x.hi]
+    judged = len(los) == len(his) == len(leads)
+    return Lead(
+        _geomean(x.value for x in leads),
+        _geomean(los) if judged else None,
+        _geomean(his) if judged else None,
+    )
+
+
+@dataclass(frozen=True)
+class FamilyVerdict:
+    """How this library's anchors did against the best peer of every task of one family."""
+
+    family: str
+    tasks: int
+    finished: int
+    duels: tuple[tuple[Race, Row], ...]  # the best peer of each task that had one
+    overall: Lead | None
+    exact: Lead | None
+    exact_tasks: int
+    wins: int
+    same: int
+    losses: int
+    undecided: int
+    unjudged: int
+    wrong: int  # answers of this library
+    peers_wrong: int
+
+    @property
+    def worst(self) -> tuple[Race, Row] | None:
+        """The task on which the best peer comes out best."""
+        return max(self.duels, key=lambda duel: duel[1].ratio or 0.0, default=None)
+
+    @property
+    def lost(self) -> tuple[tuple[Race, Row], ...]:
+        """The tasks on which a peer is faster, the heaviest loss first."""
+        lost = [duel for duel in self.duels if duel[1].verdict == "faster"]
+        return tuple(sorted(lost, key=lambda duel: -(duel[1].ratio or 0.0)))
+
+
+def verdict(run: Run, family: str) -> FamilyVerdict:
+    """Judge one family. Exact baselines are no peers: they are compared on their own."""
+    races = run.family(family)
+    finished = [race for race in races if race.finished]
+    duels = tuple((race, peer) for race in finished if (peer := race.best("peer")))
+    exact = [row for race in finished if (row := race.best("exact"))]
+    calls = Counter(peer.verdict for _, peer in duels)
+    wrong = Counter(row.role == "ours" for race in races for row in race.rows if row.status == "WRONG")
+    return FamilyVerdict(
+        family=family,
+        tasks=len(races),
+        finished=len(finished),
+        duels=duels,
+        overall=mean_lead([peer for _, peer in duels]),
+        exact=mean_lead(exact),
+        exact_tasks=len(exact),
+        wins=calls["slower"],
+        same=calls["same"],
+        losses=calls["faster"],
+        undecided=calls["undecided"],
+        unjudged=calls[""],
+        wrong=wrong[True],
+        peers_wrong=wrong[False],
+    )
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What the arms that race a variant against itself say about the measurement."""
+
+    rows: tuple[tuple[Race, Row], ...]
+    faster: int
+    slower: int
+    judged: int
+    cover: int  # intervals that contain 1
+
+    @property
+    def alarms(self) -> int:
+        """Control arms with a verdict that cannot be true."""
+        return self.faster + self.slower
+
+
+def controls(run: Run) -> Controls:
+    """Collect the control arms of all races."""
+    rows = tuple((race, row) for race in run.races for row in race.rows if row.role == "control" and row.timed)
+    calls = Counter(row.verdict for _, row in rows)
+    judged = [row for _, row in rows if row.lo is not None and row.hi is not None]
+    return Controls(
+        rows=rows,
+        faster=calls["faster"],
+        slower=calls["slower"],
+        judged=len(judged),
+        cover=sum((row.lo or 0.0) <= 1.0 <= (row.hi or 0.0) for row in judged),
+    )
+
+
+def undecided_share(run: Run) -> float | None:
+    """The share of verdicts on real contestants that stayed ``undecided``."""
+    calls = [
+        row.verdict
+        for race in run.races
+        for row in race.rows
+        if row.role in {"ours", "peer", "exact"} and not row.anchor and row.verdict
+    ]
+    return calls.count("undecided") / len(calls) if calls else None
+
+
+# Which one for me?
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One contestant's standing over a group of tasks."""
+
+    contestant: str
+    role: str
+    tasks: int
+    ratio: float  # geometric mean, to the anchors
+    lo: float | None
+    hi: float | None
+    ns: float
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The answer to one need: the best candidate, and by how much it leads the next."""
+
+    need: str
+    best: Candidate
+    next: Candidate | None
+    tie: bool
+    tasks: int
+
+    @property
+    def margin(self) -> float | None:
+        """How many times faster than the next best."""
+        return self.best.ratio / self.next.ratio if self.next else None
+
+
+def candidate(name: str, role: str, rows: list[Row]) -> Candidate:
+    """Sum up one contestant's rows by geometric means."""
+    judged = all(row.anchor or (row.lo and row.hi) for row in rows)
+    return Candidate(
+        contestant=name,
+        role=role,
+        tasks=len(rows),
+        ratio=_geomean(row.ratio or 1.0 for row in rows),
+        lo=_geomean(row.lo or 1.0 for row in rows) if judged else None,
+        hi=_geomean(row.hi or 1.0 for row in rows) if judged else None,
+        ns=_geomean(row.ns_item or 1.0 for row in rows),
+        rows=tuple(rows),
+    )
+
+
+def standings(races: Iterable[Race], keep: Callable[[Row], bool] = lambda row: True) -> list[Candidate]:
+    """Rank the contestants that finished the most of these races, fastest first."""
+    finished = [race for race in races if race.finished]
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for race in finished:
+        for row in race.rows:
+            if row.role in {"ours", "peer", "exact"} and row.timed and keep(row):
+                groups.setdefault((row.contestant, row.role), []).append(row)
+    most = max(map(len, groups.values()), default=0)
+    ranked = [candidate(name, role, rows) for (name, role), rows in groups.items() if len(rows) == most]
+    return sorted(ranked, key=lambda c: (-c.ratio, c.contestant))
+
+
+def choose(need: str, races: Sequence[Race], keep: Callable[[Row], bool] = lambda row: True) -> Choice | None:
+    """Answer one need by the geometric mean of the ratios over its tasks."""
+    ranked = standings(races, keep)
+    if not ranked:
+        return None
+    best, second = ranked[0], ranked[1] if len(ranked) > 1 else None
+    return Choice(need, best, second, bool(second) and _tied(best, second), best.tasks)
+
+
+def caches(env: dict[str, object]) -> dict[str, int]:
+    """The machine's cache sizes in bytes, by level."""
+    found = env.get("caches")
+    sizes = dict(found) if isinstance(found, dict) else {}
+    return {level.upper().removesuffix("D"): int(size) for level, size in sorted(sizes.items()) if size}
+
+
+def residence(race: Race, levels: dict[str, int]) -> str:
+    """Where the anchor's state lives: ``L2``, ``L3`` or ``memory``; empty where it is not known."""
+    anchor = race.anchor
+    if anchor is None or not anchor.state_bytes or not levels:
+        return ""
+    fits = (level for level, limit in levels.items() if level != "L1" and (anchor.state_bytes or 0) <= limit)
+    return next(fits, "memory")
+
+
+# Quality
+
+
+@dataclass(frozen=True)
+class Check:
+    """All checks of one metric of one contestant, and the one that is furthest from its law."""
+
+    contestant: str
+    metric: str
+    measured: int
+    held: int  # those with a law to be held against
+    ok: int
+    worst: Figure
+
+
+def checks(run: Run, family: str) -> list[Check]:
+    """Group a family's figures that have a law by contestant and metric."""
+    ids = {race.id for race in run.races if race.family == family}
+    groups: dict[tuple[str, str], list[Figure]] = {}
+    for figure in run.figures:
+        if figure.task in ids and figure.value is not None and (figure.ok is not None or figure.theory is not None):
+            groups.setdefault((figure.metric, figure.contestant), []).append(figure)
+    return [
+        Check(
+            contestant=contestant,
+            metric=metric,
+            measured=len(found),
+            held=sum(f.ok is not None for f in found),
+            ok=sum(f.ok is True for f in found),
+            worst=min(found, key=lambda f: (f.ok is not False, -_distance(f), f.task)),
+        )
+        for (metric, contestant), found in sorted(groups.items())
+    ]
+
+
+@dataclass(frozen=True)
+class Space:
+    """What one contestant pays in memory for its error rate."""
+
+    contestant: str
+    role: str
+    bits: float
+    error: float
+    wasted: float | None  # share above the information-theoretic minimum, log2(1/error)
+
+
+def space(run: Run, family: str) -> list[Space]:
+    """Bits per key and error rate at the family's most populous size, smallest first."""
+    tables: dict[str, dict[str, dict[str, float]]] = {}
+    for (task, contestant, metric), value in run.qualities.items():
+        tables.setdefault(task, {}).setdefault(contestant, {})[metric] = value
+    races = [race for race in run.family(family) if race.id in tables]
+    if not races:
+        return []
+    found: dict[str, Space] = {}
+    for race in sorted(races, key=lambda race: (-len(tables[race.id]), -race.n, race.id)):
+        for row in race.rows:
+            values = tables[race.id].get(row.contestant, {})
+            if row.contestant not in found and {"bits_per_key", "fpr"} <= values.keys():
+                bits, error = values["bits_per_key"], values["fpr"]
+                wasted = bits / -math.log2(error) - 1 if 0 < error < 1 else None
+                found[row.contestant] = Space(row.contestant, row.role, bits, error, wasted)
+    return sorted(found.values(), key=lambda s: (s.bits, s.contestant))
+
+
+# Alarms
+
+
+@dataclass(frozen=True)
+class Banner:
+    """One sentence the reader must have seen before any figure."""
+
+    level: str  # "alarm" | "warn" | "note"
+    text: str
+
+
+def banners(run: Run) -> list[Banner]:
+    """Everything that limits what may be concluded from this run, the gravest first."""
+    found = [_wrong_banner(run, ours=True), _control_banner(run), _partial_banner(run), _quick_banner(run), _noise_banner(run), _wrong_banner(run, ours=False)]
+    return [banner for banner in found if banner]
+
+
+def _wrong_banner(run: Run, *, ours: bool) -> Banner | None:
+    rows = [row for race in run.races for row in race.rows if row.status == "WRONG" and (row.role == "ours") == ours]
+    if not rows:
+        return None
+    tasks = Counter(row.contestant for row in rows)
+    names = ", ".join(f"{name} in {fmt.plural(n, 'task')}" for name, n in tasks.items())
+    whose = "This library gave wrong answers" if ours else "Wrong answers of others"
+    return Banner("alarm" if ours else "note", f"{whose}, which are not timed: {names}.")
+
+
+def _control_banner(run: Run) -> Banner | None:
+    arms = controls(run)
+    if not arms.alarms:
+        return None
+    return Banner(
+        "alarm",
+        f"{arms.alarms} of {fmt.plural(len(arms.rows), 'control arm')} called different from itself "
+        f"({arms.faster} faster, {arms.slower} slower): distrust close verdicts of those tasks.",
+    )
+
+
+def _partial_banner(run: Run) -> Banner | None:
+    if not run.info.get("partial"):
+        return None
+    done = sum(race.finished for race in run.races)
+    reason = str(run.info.get("reason") or "interrupted")
+    resume = f"; resume with: {run.info['resume']}" if run.info.get("resume") else ""
+    return Banner("warn", f"{reason[:1].upper()}{reason[1:]}: {done} of {fmt.plural(len(run.races), 'task')} measured{resume}.")
+
+
+def _quick_banner(run: Run) -> Banner | None:
+    if run.info.get("tier") != "quick":
+        return None
+    return Banner("warn", "Quick run, one slot: not a verdict. One process cannot tell a difference from its own luck.")
+
+
+def _noise_banner(run: Run) -> Banner | None:
+    busy = [s for s in run.slots if (s.psi_cpu or 0.0) > PSI_ALARM]
+    stolen = [s for s in run.slots if (s.steal or 0.0) > STEAL_ALARM]
+    if not busy and not stolen:
+        return None
+    parts = []
+    if busy:
+        worst = max(s.psi_cpu or 0.0 for s in busy)
+        parts.append(f"tasks waited for a CPU in {len(busy)} of {fmt.plural(len(run.slots), 'slot')} (up to {worst:.0%} of the time)")
+    if stolen:
+        worst = max(s.steal or 0.0 for s in stolen)
+        parts.append(f"the hypervisor took time in {len(stolen)} (up to {worst:.1%})")
+    return Banner("warn", f"Busy machine: {'; '.join(parts)}. Intervals are wider for it; verdicts already allow for that.")
+
+
+def _tied(best: Candidate, second: Candidate) -> bool:
+    if best.lo is None or second.hi is None or any(row.slots < 2 for row in best.rows + second.rows):
+        return best.ratio < second.ratio * (1 + NOISE)
+    return best.lo <= second.hi
+
+
+def _distance(figure: Figure) -> float:
+    """How far a figure is from its law, in half widths of its interval where it has one."""
+    if figure.value is None or figure.theory is None:
+        return 0.0
+    half = ((figure.hi or 0.0) - (figure.lo or 0.0)) / 2 or abs(figure.theory) or 1.0
+    return abs(figure.value - figure.theory) / half
+
+
+def _geomean(values: Iterable[float]) -> float:
+    return math.exp(fmean(math.log(value) for value in values))

@@ -1,0 +1,191 @@
+"""Charts as hand-written SVG: a few kilobytes each, coloured by the page's style sheet, the same every time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+
+from bench.report import fmt
+
+WIDTH, HEIGHT = 620, 400
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 16, 44
+_CHAR, _LINE = 6.0, 13.0  # of an 11 px label
+
+
+@dataclass(frozen=True)
+class Point:
+    """One contestant in a scatter chart."""
+
+    name: str
+    role: str
+    x: float
+    y: float
+    note: str = ""
+    on_frontier: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """One contestant in a chart over size."""
+
+    name: str
+    role: str
+    points: tuple[tuple[float, float], ...]
+
+
+class Scale:
+    """A logarithmic axis from values to pixels."""
+
+    def __init__(self, values: Iterable[float], start: float, end: float, room: float = 0.06) -> None:
+        logs = [math.log10(v) for v in values]
+        lo, hi = min(logs), max(logs)
+        pad = max((hi - lo) * room, 0.04)
+        self.lo, self.hi, self.start, self.end = lo - pad, hi + pad, start, end
+
+    def __call__(self, value: float) -> float:
+        share = (math.log10(value) - self.lo) / (self.hi - self.lo)
+        return self.start + share * (self.end - self.start)
+
+    def ticks(self) -> list[float]:
+        """Powers of ten; 1-2-5 steps where there are too few of them."""
+        powers = range(math.floor(self.lo), math.ceil(self.hi) + 1)
+        for steps in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)):
+            found = [s * 10.0**p for p in powers for s in steps]
+            found = [v for v in found if self.lo <= math.log10(v) <= self.hi]
+            if len(found) >= 4:
+                return found
+        return found
+
+    def byte_ticks(self) -> list[float]:
+        """Powers of 16, which read well as sizes."""
+        powers = range(math.floor(self.lo / math.log10(2)), math.ceil(self.hi / math.log10(2)) + 1)
+        return [2.0**p for p in powers if p % 4 == 0 and self.lo <= p * math.log10(2) <= self.hi]
+
+
+def pareto(points: Sequence[Point], x_label: str, y_label: str, title: str) -> str:
+    """Draw memory against time with the frontier: nothing below a frontier point is both smaller and faster."""
+    x = Scale((p.x for p in points), _LEFT, WIDTH - _RIGHT - 70)
+    y = Scale((p.y for p in points), HEIGHT - _BOTTOM, _TOP)
+    frontier = sorted((p.x, p.y) for p in points if p.on_frontier)
+    steps = "".join(f"H{x(a):.0f}V{y(b):.0f}" for a, b in frontier[1:])
+    path = ""
+    if frontier:
+        a, b = frontier[0]
+        path = f'<path class="front" d="M{x(a):.0f} {_TOP}V{y(b):.0f}{steps}H{WIDTH - _RIGHT}"/>'
+    placed = _Labels([(x(p.x), y(p.y)) for p in points])
+    marks = "".join(_mark(p, x(p.x), y(p.y), placed) for p in points)
+    axes = _x_axis(x, x.ticks(), fmt.trim, x_label) + _y_axis(y, y_label)
+    return _svg(title, axes + path + marks)
+
+
+def curves(lines: Sequence[Line], marks: dict[str, int], x_label: str, y_label: str, title: str) -> str:
+    """Draw time over size, both logarithmic, with the machine's cache sizes."""
+    x = Scale((p[0] for line in lines for p in line.points), _LEFT, WIDTH - 150, 0.02)
+    y = Scale((p[1] for line in lines for p in line.points), HEIGHT - _BOTTOM, _TOP + 12)
+    caches = "".join(
+        f'<path class="mark" d="M{x(size):.0f} {_TOP}V{HEIGHT - _BOTTOM}"/>'
+        f'<text class="s" x="{x(size) + 3:.0f}" y="{_TOP + 8}">{escape(level)}</text>'
+        for level, size in marks.items()
+        if x.lo < math.log10(size) < x.hi
+    )
+    ends = sorted((y(line.points[-1][1]), i) for i, line in enumerate(lines))
+    spread = dict(zip((i for _, i in ends), _spread([end for end, _ in ends]), strict=True))
+    drawn = "".join(_curve(line, x, y, spread[i]) for i, line in enumerate(lines))
+    return _svg(title, _x_axis(x, x.byte_ticks(), fmt.size, x_label) + _y_axis(y, y_label) + caches + drawn)
+
+
+def whisker(
+    value: float, lo: float | None, hi: float | None, scale: Scale, span: tuple[float, float] | None = None
+) -> str:
+    """Draw one ratio with its interval, and its range over tasks; 1 and its 1 % band are the cell's background."""
+    thin = f"<path class=w d=M{scale(span[0]):.0f},8H{scale(span[1]):.0f} />" if span else ""
+    bar = f"<path d=M{scale(lo):.0f},8H{scale(hi):.0f} />" if lo and hi else ""
+    return f"<svg>{thin}{bar}<circle cx={scale(value):.0f} /></svg>"
+
+
+def frontier(points: Sequence[Point]) -> list[Point]:
+    """Mark the points that no other point beats in both directions."""
+
+    def beaten(p: Point) -> bool:
+        return any(q.x <= p.x and q.y <= p.y and (q.x, q.y) != (p.x, p.y) for q in points)
+
+    return [replace(p, on_frontier=not beaten(p)) for p in points]
+
+
+def _svg(title: str, body: str) -> str:
+    return f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"><title>{escape(title)}</title>{body}</svg>'
+
+
+def _x_axis(x: Scale, ticks: Sequence[float], text: Callable[[float], str], label: str) -> str:
+    base, middle = HEIGHT - _BOTTOM, (x.start + x.end) / 2
+    grid = "".join(f"M{x(v):.0f} {_TOP}V{base}" for v in ticks)
+    names = "".join(f'<text x="{x(v):.0f}" y="{base + 16}">{escape(text(v))}</text>' for v in ticks)
+    name = f'<text x="{middle:.0f}" y="{HEIGHT - 8}">{escape(label)}</text>'
+    return f'<path class="grid" d="{grid}"/><g class="t mid">{names}{name}</g>'
+
+
+def _y_axis(y: Scale, label: str) -> str:
+    middle, ticks = (y.start + y.end) / 2, y.ticks()
+    grid = "".join(f"M{_LEFT} {y(v):.0f}H{WIDTH - _RIGHT}" for v in ticks)
+    names = "".join(f'<text x="{_LEFT - 6}" y="{y(v) + 4:.0f}">{fmt.trim(v)}</text>' for v in ticks)
+    name = f'<text class="t mid" x="12" y="{middle:.0f}" transform="rotate(-90 12 {middle:.0f})">{escape(label)}</text>'
+    return f'<path class="grid" d="{grid}"/><g class="t end">{names}</g>{name}'
+
+
+def _curve(line: Line, x: Scale, y: Scale, label_y: float) -> str:
+    path = " ".join(f"{x(a):.0f} {y(b):.0f}" for a, b in line.points)
+    end_x, end_y = x(line.points[-1][0]), y(line.points[-1][1])
+    start = WIDTH - 142
+    leader = f'<path class="lead" d="M{end_x + 5:.0f} {end_y:.0f}L{start - 4} {label_y:.0f}"/>'
+    name = f'<text x="{start}" y="{label_y + 4:.0f}">{escape(_short(line.name, 24))}</text>'
+    return f'<g class="{escape(line.role)}"><path class="line" d="M{path}"/>{leader}{name}</g>'
+
+
+def _mark(p: Point, x: float, y: float, placed: _Labels) -> str:
+    text = _short(p.name, 24) + (f", {p.note}" if p.note else "")
+    at_x, at_y, anchor = placed.place(x, y, len(text) * _CHAR)
+    shape = {
+        "peer": f'<rect x="{x - 4:.0f}" y="{y - 4:.0f}" width="8" height="8"/>',
+        "exact": f'<path d="M{x:.0f} {y - 5:.0f}l5 9h-10z"/>',
+    }.get(p.role, f'<circle cx="{x:.0f}" cy="{y:.0f}" r="4.5"/>')
+    css = f"{escape(p.role)} dot{' on' if p.on_frontier else ''}"
+    return f'<g class="{css}">{shape}<text class="{anchor}" x="{at_x:.0f}" y="{at_y:.0f}">{escape(text)}</text></g>'
+
+
+class _Labels:
+    """Places labels beside their points so that none covers another label or a point."""
+
+    def __init__(self, points: Sequence[tuple[float, float]]) -> None:
+        self._taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
+
+    def place(self, x: float, y: float, width: float) -> tuple[float, float, str]:
+        """Return the first free position: right, left, above, below, then further away."""
+        for away in range(0, 90, 6):
+            for dx, dy, anchor in ((8, away + 4, "start"), (8, 4 - away, "start"), (-8, away + 4, "end"), (-8, 4 - away, "end")):
+                left = x + dx - (width if anchor == "end" else 0)
+                box = (left, y + dy - 10, left + width, y + dy + 3)
+                if left >= _LEFT and box[2] <= WIDTH and box[1] >= 0 and box[3] < HEIGHT - _BOTTOM and self._free(box):
+                    self._taken.append(box)
+                    return x + dx, y + dy, anchor
+        return x + 8, y + 4, "start"
+
+    def _free(self, box: tuple[float, float, float, float]) -> bool:
+        return all(box[2] <= t[0] or t[2] <= box[0] or box[3] <= t[1] or t[3] <= box[1] for t in self._taken)
+
+
+def _spread(ends: Sequence[float]) -> list[float]:
+    """Push sorted label positions apart to one line each, within the chart."""
+    placed: list[float] = []
+    for end in ends:
+        placed.append(max(end, placed[-1] + _LINE) if placed else max(end, _TOP))
+    limit = HEIGHT - _BOTTOM
+    for i in range(len(placed) - 1, -1, -1):
+        placed[i] = min(placed[i], limit)
+        limit = placed[i] - _LINE
+    return placed
+
+
+def _short(name: str, limit: int) -> str:
+    return name if len(name) <= limit else name[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"

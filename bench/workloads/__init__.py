@@ -1,0 +1,1 @@
+"""Seeded, named, documented data: real keys at their native size, realistic ones at any size."""
