@@ -1,4 +1,4 @@
-"""A contestant in this process: its instances, its slices of the query pool, and how a span of calls is timed."""
+"""A contestant in this process: its instances, its slices of the pool, and how a span of calls is timed."""
 
 from __future__ import annotations
 

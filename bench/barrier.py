@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SIZE = 4096
 POLL_SECONDS = 0.02
+START_SECONDS = 60.0  # imports are nobody's fault and may be slow on a busy disk
 
 
 class Step(NamedTuple):
@@ -98,9 +99,10 @@ def watch(
         if step.at > last.at:
             last = step
             on_step(step)
-        if time.monotonic() - last.at > step_seconds:
+        allowed = step_seconds if last.task else max(step_seconds, START_SECONDS)
+        if time.monotonic() - last.at > allowed:
             kill(process)
-            return End(last, "TIMEOUT", f"no answer from its {last.phase} after {step_seconds:g} s")
+            return End(last, "TIMEOUT", f"no answer from its {last.phase} after {allowed:g} s")
     last = Breadcrumb.read(crumb) or last
     return End(
         last, "ok" if process.returncode == 0 else "CRASHED", f"{how(process.returncode)} in its {last.phase}"

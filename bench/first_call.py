@@ -11,10 +11,11 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 
-from bench import barrier, plan
+from bench import barrier
+from bench.plan import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from bench.schema import Contestant, Status, Task
 
@@ -30,27 +31,21 @@ class FailedError(Exception):
 
 
 def measure(
-    task: Task, seed: int, env: Mapping[str, str], step_seconds: float, *, peers: bool
+    task: Task, contestants: Sequence[Contestant], env: Mapping[str, str], step_seconds: float
 ) -> dict[str, Any]:
-    """Run every contestant's script and return a slot's results, as a slot writes them."""
+    """Run every contestant's script and return the results in the form of a slot's."""
     started = time.monotonic()
-    rows, samples = [], []
-    for contestant in plan.contestants_of(task, seed, peers=peers):
-        row = {
-            "contestant": contestant.name,
-            "role": contestant.role,
-            "package": contestant.package,
-            "input": contestant.input,
-            "status": "NOT INSTALLED" if contestant.missing else "ok",
-            "note": contestant.missing,
-        }
-        rows.append(row)
-        if contestant.missing:
-            continue
-        try:
-            samples += _samples(contestant, env, step_seconds)
-        except FailedError as failure:
-            row |= {"status": failure.status, "note": str(failure)}
+    rows: list[dict[str, Any]] = []
+    samples: list[dict[str, Any]] = []
+    for contestant in contestants:
+        status: Status = "NOT INSTALLED" if contestant.missing else "ok"
+        note = contestant.missing
+        if not contestant.missing:
+            try:
+                samples += _samples(contestant, env, step_seconds)
+            except FailedError as failure:
+                status, note = failure.status, str(failure)
+        rows.append({"contestant": contestant.name, "status": status, "note": note})
     seconds = time.monotonic() - started
     return {"task": task.id, "slot": 0, "seconds": seconds, "contestants": rows, "samples": samples}
 
@@ -58,18 +53,11 @@ def measure(
 def _samples(contestant: Contestant, env: Mapping[str, str], step_seconds: float) -> list[dict[str, Any]]:
     script = contestant.slices(1)[0].payload
     with tempfile.TemporaryDirectory(prefix="hotpath-") as cache:
-        private = {**env, "NUMBA_CACHE_DIR": cache, "PYTHONPATH": str(plan.ROOT)}
+        private = {**env, "NUMBA_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)}
         times = [_run(script, private, step_seconds) for _ in range(1 + WARM_RUNS)]
+    common = {"contestant": contestant.name, "items": 1, "calls": 1}
     return [
-        {
-            "contestant": contestant.name,
-            "round": max(run - 1, 0),
-            "cold": run == 0,
-            "items": 1,
-            "calls": 1,
-            "wall_ns": ns,
-            "ns_item": ns,
-        }
+        {**common, "round": max(run - 1, 0), "cold": run == 0, "wall_ns": ns, "ns_item": ns}
         for run, ns in enumerate(times)
     ]
 
@@ -81,15 +69,15 @@ def _run(script: str, env: Mapping[str, str], step_seconds: float) -> int:
             code = process.wait(step_seconds)
         except subprocess.TimeoutExpired as expired:
             raise FailedError(
-                "TIMEOUT", f"its first call gave no answer within {step_seconds:g} s"
+                "TIMEOUT", f"no answer from its first call after {step_seconds:g} s"
             ) from expired
         finally:
             barrier.kill(process)
         out.seek(0)
-        lines = out.read().decode(errors="replace").split("\n") or [""]
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        lines = [line.strip() for line in out.read().decode(errors="replace").splitlines() if line.strip()]
+    last = lines[-1] if lines else "it printed nothing"
     if code < 0:
         raise FailedError("CRASHED", f"{barrier.how(code)} in its first call")
     if code > 0 or not last.isdigit():
-        raise FailedError("ERROR", last or "printed nothing")
+        raise FailedError("ERROR", last)
     return int(last)

@@ -83,9 +83,9 @@ def merge(folder: Path, plan: Plan, ended: str, reason: str = "") -> None:
     write_json(folder / "run.json", _run(folder, plan, ended, reason))
 
 
-def widths(folder: Path, plan: Plan) -> dict[str, float]:
-    """Return each task's widest interval relative to its ratio, of those judged who run in every round."""
-    entries = _entries(plan, folder / "work")
+def widths(folder: Path, plan: Plan, slots: int) -> dict[str, float]:
+    """Return each task's widest relative interval in its first slots, of those who run in every round."""
+    entries = _entries(plan, folder / "work", slots)
     widest: dict[str, float] = {}
     for task in plan.tasks:
         own = [e for e in entries if e.task == task["id"]]
@@ -112,14 +112,16 @@ def _slot_files(work: Path) -> list[dict[str, Any]]:
     return sorted(found, key=lambda slot: (slot["task"], slot["slot"]))
 
 
-def _entries(plan: Plan, work: Path) -> list[Entry]:
-    """Collect every contestant of every task, in the order of the plan and of the task's declaration."""
+def _entries(plan: Plan, work: Path, slots: int | None = None) -> list[Entry]:
+    """Collect every contestant of every task, from the first slots or all, in the order of declaration."""
     found: dict[str, dict[str, Entry]] = {}
     anchors = {task["id"]: task["anchor"] for task in plan.tasks}
     for task, anchor in anchors.items():
         listed = _read(work / "entrants" / f"{task}.json") or [{"contestant": anchor, "role": "ours"}]
         found[task] = {row["contestant"]: Entry(task, row["contestant"], row) for row in listed}
     for slot in _slot_files(work):
+        if slots is not None and slot["slot"] >= slots:
+            continue
         own = found[slot["task"]]
         for row in slot["contestants"]:
             own[row["contestant"]].told.append(row)

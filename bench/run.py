@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import barrier, env, first_call, results
-from bench.plan import EFFORTS, ROOT, Job, Plan, describe, select, stamp, write_json
+from bench.plan import EFFORTS, ROOT, Job, Plan, contestants_of, describe, entrant, select, stamp, write_json
 from bench.progress import Reporter
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Supervisor:
             with self.reporter:
                 self._everything()
         except KeyboardInterrupt:
-            reason, code = "interrupted by Ctrl-C", INTERRUPTED
+            reason, code = "interrupted", INTERRUPTED
         except HaltError as halt:
             reason, code = str(halt), 1
         results.merge(self.folder, self.plan, ended=_now().isoformat(), reason=reason)
@@ -70,8 +70,8 @@ class Supervisor:
             shutil.rmtree(self.work)
         report(self.folder)
         if reason:
-            self.reporter.say(f"{reason}; the report holds what is finished.")
-            self.reporter.say(f"Go on with: python -m bench --resume {_shown(self.folder)}")
+            self.reporter.say(f"Stopped: {reason}. The report holds what is finished.")
+            self.reporter.say(f"To go on: python -m bench --resume {_shown(self.folder)}")
         return code
 
     def _everything(self) -> None:
@@ -79,10 +79,16 @@ class Supervisor:
         for slot in range(self.effort.slots):
             for family in self.plan.families:
                 self._slot(slot, family, self.plan.raced(family))
+        self._wide_ones()
+
+    def _wide_ones(self) -> None:
+        """Give tasks with wide intervals more slots: decided once and on width alone, so no verdict is sought."""
+        found = results.widths(self.folder, self.plan, self.effort.slots)
+        wide = {
+            family: [t for t in self.plan.raced(family) if found[t] > WIDE] for family in self.plan.families
+        }
         for slot in range(self.effort.slots, self.effort.most_slots):
-            wide = {task for task, width in results.widths(self.folder, self.plan).items() if width > WIDE}
-            for family in self.plan.families:
-                tasks = [task for task in self.plan.raced(family) if task in wide]
+            for family, tasks in wide.items():
                 if tasks and self._spent(family) * (1 + 1 / slot) < self.effort.seconds:
                     self.reporter.extend(len(self._pending(slot, tasks)))
                     self._slot(slot, family, tasks)
@@ -91,7 +97,7 @@ class Supervisor:
         """Run one family's tasks in one worker, and in another for as long as one dies on the way."""
         while pending := self._pending(slot, tasks):
             if stamp() != self.plan.stamp:
-                raise HaltError("the code was edited while the run was going on")
+                raise HaltError("the code was edited while the run was going on: start a new one")
             end = self._worker(slot, family, pending)
             if end.step.task in pending and end.status != "ok" and end.step.phase != "results":
                 self._bar(end)
@@ -137,9 +143,9 @@ class Supervisor:
             if self._pending(0, [task.id]):
                 self.reporter.step(barrier.Step(task.id, "", "first call", 0.0), self.done())
                 seed = self.plan.slot_seed(0)
-                found = first_call.measure(
-                    task, seed, worker_env(seed), self.step_seconds, peers=self.plan.peers
-                )
+                contestants = contestants_of(task, seed, peers=self.plan.peers)
+                write_json(self.work / "entrants" / f"{task.id}.json", [entrant(c) for c in contestants])
+                found = first_call.measure(task, contestants, worker_env(seed), self.step_seconds)
                 write_json(self._result(0, task.id), found)
                 self.reporter.stage(task.id, self.done())
 

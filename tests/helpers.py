@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,10 +39,46 @@ def rng(*seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
+def splitmix_stream(n: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """Return the first ``n`` values of SplitMix64 from seed 0: distinct keys that any language can make."""
+    with np.errstate(over="ignore"):
+        x = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
+
+
 def random_keys(seed: int, n: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
     """Return ``n`` distinct random uint64 keys."""
     keys = np.unique(rng(seed).integers(0, 2**64, n + 64, dtype=np.uint64))
     return rng(seed, 1).permutation(keys)[:n]
+
+
+# ---------------------------------------------------------------------------------------------------
+# The serialised form, read and written from its description alone
+
+
+def take_apart(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """Read the documented format: magic, header, payload."""
+    assert data[:8] == b"HOTPATH\x01"
+    (length,) = struct.unpack_from("<I", data, 8)
+    size, checksum = struct.unpack_from("<QI", data, 12 + length)
+    payload = data[12 + length + 12 :]
+    assert size == len(payload)
+    assert checksum == zlib.crc32(data[: 12 + length + 8] + payload)
+    return json.loads(data[12 : 12 + length]), payload
+
+
+def put_together(header: Any, payload: bytes) -> bytes:
+    """Write the documented format around any header and payload, checksum right."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    start = b"HOTPATH\x01" + struct.pack("<I", len(text)) + text + struct.pack("<Q", len(payload))
+    return start + struct.pack("<I", zlib.crc32(start + payload)) + payload
+
+
+def payload(structure: Any) -> bytes:
+    """Return a structure's packed state."""
+    return take_apart(structure.to_bytes())[1]
 
 
 # ---------------------------------------------------------------------------------------------------

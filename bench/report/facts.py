@@ -1,4 +1,4 @@
-"""What a run says, computed from its figures: verdicts, choices, alarms. No formatting here.
+"""What a run says, computed from its figures: verdicts, choices, quality. No formatting here.
 
 A ratio is ``anchor time / contestant time``, so the anchor's lead over a peer is ``1 / ratio``.
 """
@@ -11,11 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from bench.report import fmt
 from bench.report.load import Figure, Race, Row, Run
 
-PSI_ALARM = 0.20
-STEAL_ALARM = 0.01
+PLACES = ("L2", "L3", "memory")
 NOISE = 0.02  # without an interval over processes, two contestants closer than this are a tie
 
 
@@ -168,6 +166,16 @@ class Candidate:
     ns: float
     rows: tuple[Row, ...]
 
+    @property
+    def worst(self) -> float:
+        """The ratio of the task it did worst in."""
+        return min(row.ratio or math.inf for row in self.rows)
+
+    @property
+    def best(self) -> float:
+        """The ratio of the task it did best in."""
+        return max(row.ratio or 0.0 for row in self.rows)
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -301,74 +309,6 @@ def space(run: Run, family: str) -> list[Space]:
                 wasted = bits / -math.log2(error) - 1 if 0 < error < 1 else None
                 found[row.contestant] = Space(row.contestant, row.role, bits, error, wasted)
     return sorted(found.values(), key=lambda s: (s.bits, s.contestant))
-
-
-# Alarms
-
-
-@dataclass(frozen=True)
-class Banner:
-    """One sentence the reader must have seen before any figure."""
-
-    level: str  # "alarm" | "warn" | "note"
-    text: str
-
-
-def banners(run: Run) -> list[Banner]:
-    """Everything that limits what may be concluded from this run, the gravest first."""
-    found = [_wrong_banner(run, ours=True), _control_banner(run), _partial_banner(run), _quick_banner(run), _noise_banner(run), _wrong_banner(run, ours=False)]
-    return [banner for banner in found if banner]
-
-
-def _wrong_banner(run: Run, *, ours: bool) -> Banner | None:
-    rows = [row for race in run.races for row in race.rows if row.status == "WRONG" and (row.role == "ours") == ours]
-    if not rows:
-        return None
-    tasks = Counter(row.contestant for row in rows)
-    names = ", ".join(f"{name} in {fmt.plural(n, 'task')}" for name, n in tasks.items())
-    whose = "This library gave wrong answers" if ours else "Wrong answers of others"
-    return Banner("alarm" if ours else "note", f"{whose}, which are not timed: {names}.")
-
-
-def _control_banner(run: Run) -> Banner | None:
-    arms = controls(run)
-    if not arms.alarms:
-        return None
-    return Banner(
-        "alarm",
-        f"{arms.alarms} of {fmt.plural(len(arms.rows), 'control arm')} called different from itself "
-        f"({arms.faster} faster, {arms.slower} slower): distrust close verdicts of those tasks.",
-    )
-
-
-def _partial_banner(run: Run) -> Banner | None:
-    if not run.info.get("partial"):
-        return None
-    done = sum(race.finished for race in run.races)
-    reason = str(run.info.get("reason") or "interrupted")
-    resume = f"; resume with: {run.info['resume']}" if run.info.get("resume") else ""
-    return Banner("warn", f"{reason[:1].upper()}{reason[1:]}: {done} of {fmt.plural(len(run.races), 'task')} measured{resume}.")
-
-
-def _quick_banner(run: Run) -> Banner | None:
-    if run.info.get("tier") != "quick":
-        return None
-    return Banner("warn", "Quick run, one slot: not a verdict. One process cannot tell a difference from its own luck.")
-
-
-def _noise_banner(run: Run) -> Banner | None:
-    busy = [s for s in run.slots if (s.psi_cpu or 0.0) > PSI_ALARM]
-    stolen = [s for s in run.slots if (s.steal or 0.0) > STEAL_ALARM]
-    if not busy and not stolen:
-        return None
-    parts = []
-    if busy:
-        worst = max(s.psi_cpu or 0.0 for s in busy)
-        parts.append(f"tasks waited for a CPU in {len(busy)} of {fmt.plural(len(run.slots), 'slot')} (up to {worst:.0%} of the time)")
-    if stolen:
-        worst = max(s.steal or 0.0 for s in stolen)
-        parts.append(f"the hypervisor took time in {len(stolen)} (up to {worst:.1%})")
-    return Banner("warn", f"Busy machine: {'; '.join(parts)}. Intervals are wider for it; verdicts already allow for that.")
 
 
 def _tied(best: Candidate, second: Candidate) -> bool:

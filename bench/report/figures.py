@@ -11,6 +11,7 @@ from bench.report import fmt
 
 WIDTH, HEIGHT = 620, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 16, 44
+_STEPS = (1.01, 1.02, 1.05, 1.1, 1.25, 1.5, 2, 5, 10, 100, 1e3, 1e6, 1e12, math.inf)  # of a ruler
 _CHAR, _LINE = 6.0, 13.0  # of an 11 px label
 
 
@@ -45,7 +46,8 @@ class Scale:
         self.lo, self.hi, self.start, self.end = lo - pad, hi + pad, start, end
 
     def __call__(self, value: float) -> float:
-        share = (math.log10(value) - self.lo) / (self.hi - self.lo)
+        """Return the pixel of ``value``; what is off the axis sits at its end."""
+        share = (min(max(math.log10(value), self.lo), self.hi) - self.lo) / (self.hi - self.lo)
         return self.start + share * (self.end - self.start)
 
     def ticks(self) -> list[float]:
@@ -75,7 +77,7 @@ def pareto(points: Sequence[Point], x_label: str, y_label: str, title: str) -> s
         a, b = frontier[0]
         path = f'<path class="front" d="M{x(a):.0f} {_TOP}V{y(b):.0f}{steps}H{WIDTH - _RIGHT}"/>'
     placed = _Labels([(x(p.x), y(p.y)) for p in points])
-    marks = "".join(_mark(p, x(p.x), y(p.y), placed) for p in points)
+    marks = "".join(_mark(p, x(p.x), y(p.y), placed) for p in sorted(points, key=lambda p: p.role == "ours"))
     axes = _x_axis(x, x.ticks(), fmt.trim, x_label) + _y_axis(y, y_label)
     return _svg(title, axes + path + marks)
 
@@ -103,6 +105,16 @@ def whisker(
     thin = f"<path class=w d=M{scale(span[0]):.0f},8H{scale(span[1]):.0f} />" if span else ""
     bar = f"<path d=M{scale(lo):.0f},8H{scale(hi):.0f} />" if lo and hi else ""
     return f"<svg>{thin}{bar}<circle cx={scale(value):.0f} /></svg>"
+
+
+def ruler(scale: Scale) -> str:
+    """Draw the axis of a column of whiskers, for its header."""
+    per_log = (scale.end - scale.start) / (scale.hi - scale.lo)
+    step = next(s for s in _STEPS if math.log10(s) * per_log > 36)
+    reach = math.ceil((scale.hi - scale.lo) / math.log10(step))
+    ticks = [step**k for k in range(-reach, reach + 1) if scale.lo <= k * math.log10(step) <= scale.hi]
+    names = "".join(f"<text x={scale(tick):.0f} y=12>{fmt.trim(tick)}</text>" for tick in ticks)
+    return f"<svg aria-hidden=true class=mid>{names}</svg>"
 
 
 def frontier(points: Sequence[Point]) -> list[Point]:
@@ -146,12 +158,14 @@ def _curve(line: Line, x: Scale, y: Scale, label_y: float) -> str:
 def _mark(p: Point, x: float, y: float, placed: _Labels) -> str:
     text = _short(p.name, 24) + (f", {p.note}" if p.note else "")
     at_x, at_y, anchor = placed.place(x, y, len(text) * _CHAR)
+    far = abs(at_y - 4 - y) > 10
+    leader = f'<path class="lead" d="M{x:.0f} {y:.0f}L{at_x:.0f} {at_y - 4:.0f}"/>' if far else ""
     shape = {
         "peer": f'<rect x="{x - 4:.0f}" y="{y - 4:.0f}" width="8" height="8"/>',
         "exact": f'<path d="M{x:.0f} {y - 5:.0f}l5 9h-10z"/>',
     }.get(p.role, f'<circle cx="{x:.0f}" cy="{y:.0f}" r="4.5"/>')
     css = f"{escape(p.role)} dot{' on' if p.on_frontier else ''}"
-    return f'<g class="{css}">{shape}<text class="{anchor}" x="{at_x:.0f}" y="{at_y:.0f}">{escape(text)}</text></g>'
+    return f'{leader}<g class="{css}">{shape}<text class="{anchor}" x="{at_x:.0f}" y="{at_y:.0f}">{escape(text)}</text></g>'
 
 
 class _Labels:

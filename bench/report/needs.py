@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from bench.report import facts, fmt, words
 from bench.report.load import Race, Row, Run
 
-_PLACES = {"L2": "fits the L2 cache", "L3": "fits the L3 cache, not L2", "memory": "is past the cache"}
 
 
 @dataclass(frozen=True)
@@ -19,6 +18,7 @@ class Answer:
     names: tuple[str, ...]  # more than one: a tie
     role: str
     figure: str
+    price: str
     margin: str
     basis: str
 
@@ -34,11 +34,9 @@ def _by_speed(run: Run, family: str) -> Iterator[Answer]:
     for name in dict.fromkeys(race.op for race in races):
         of_op = [race for race in races if race.op == name]
         places = [facts.residence(race, levels) for race in of_op]
-        for place in [p for p in ("L2", "L3", "memory") if p in places] or [""]:
+        for place in [p for p in facts.PLACES if p in places] or [""]:
             group = [race for race, where in zip(of_op, places, strict=True) if where == place]
-            where = f"; state {_PLACES[place]} ({fmt.size(levels[place])})" if place in levels else ""
-            where = where or (f"; state {_PLACES[place]}" if place else "")
-            yield from _speed(f"Fastest {words.op(name).lower()}{where}", group)
+            yield from _speed(run, f"Fastest {words.op(name).lower()}{words.place(place, levels)}", group)
 
 
 def _by_space(run: Run, family: str) -> Iterator[Answer]:
@@ -53,23 +51,24 @@ def _by_space(run: Run, family: str) -> Iterator[Answer]:
                 names=(best.contestant,),
                 role=best.role,
                 figure=f"{fmt.number(best.bits)} bits/key at {fmt.percent(best.error)}",
+                price="",
                 margin=margin,
-                basis="measured rate",
+                basis="",
             )
 
 
 def _by_property(run: Run, family: str) -> Iterator[Answer]:
     races = [race for race in run.family(family) if race.op == "contains"]
-    variants = [v for v in run.catalog if v.get("family", family) == family]
+    variants = [v for v in run.catalog if v["family"] == family]
     for prop, need in (("removable", "Keys can be removed again"), ("mergeable", "Filters can be merged")):
         names = {v["name"] for v in variants if prop in v.get("properties", ())}
-        yield from _speed(f"{need}; fastest lookup of those", races, names)
+        yield from _speed(run, f"{need}; fastest lookup of those", races, names)
     for standard in sorted({v["standard"] for v in variants if v.get("standard")}):
         names = {v["name"] for v in variants if v.get("standard") == standard}
-        yield from _speed(f"Others must read it: {standard}", races, names)
+        yield from _speed(run, f"Others must read it: {standard}", races, names)
 
 
-def _speed(need: str, races: list[Race], names: set[str] | None = None) -> Iterator[Answer]:
+def _speed(run: Run, need: str, races: list[Race], names: set[str] | None = None) -> Iterator[Answer]:
     def keep(row: Row) -> bool:
         return names is None or (row.role == "ours" and row.contestant in names)
 
@@ -80,4 +79,11 @@ def _speed(need: str, races: list[Race], names: set[str] | None = None) -> Itera
     margin = ""
     if choice.next and not choice.tie:
         margin = f"{choice.next.contestant} ({fmt.number(choice.margin)}\N{MULTIPLICATION SIGN})"
-    yield Answer(need, tied, choice.best.role, f"{fmt.ns(choice.best.ns)}/item", margin, fmt.plural(choice.tasks, "task"))
+    figure, basis = f"{fmt.ns(choice.best.ns)}/item", fmt.plural(choice.tasks, "task")
+    yield Answer(need, tied, choice.best.role, figure, _price(run, races[0].family, choice.best.contestant), margin, basis)
+
+
+def _price(run: Run, family: str, contestant: str) -> str:
+    """What the answer costs beside time: its memory and its error rate."""
+    found = next((s for s in facts.space(run, family) if s.contestant == contestant), None)
+    return f"{fmt.number(found.bits)} bits/key, {fmt.percent(found.error, 2)} FPR" if found else ""

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from bench.report import fmt
-from bench.report.load import Race
+from typing import TYPE_CHECKING, Any
+
+from bench.report import facts, fmt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bench.report.load import Race, Run
 
 OPS = {
     "contains": "Lookup",
@@ -62,6 +68,13 @@ def group(race: Race) -> str:
     return ", ".join([f"{op(race.op)}: {race.workload}", *(parameter(*p) for p in sorted(race.telling.items()))])
 
 
+def place(name: str, levels: dict[str, int]) -> str:
+    """Say where a task's state lives, to go behind its name."""
+    if name in levels:
+        return f", state in {name} (up to {fmt.size(levels[name])})"
+    return ", state past the caches" if name else ""
+
+
 def parameter(key: str, value: object) -> str:
     """Write one parameter of a task."""
     if key == "hits":
@@ -69,3 +82,33 @@ def parameter(key: str, value: object) -> str:
     if key == "fpr" and isinstance(value, float):
         return f"FPR {fmt.trim(100 * value)} %"
     return f"{key} {value}"
+
+
+def machine(run: Run) -> str:
+    """Describe the machine in one line."""
+    env, packages = run.env, run.env.get("packages") or {}
+    parts = [
+        str(env.get("cpu") or "unknown CPU"),
+        fmt.plural(int(env["cores"]), "core") if env.get("cores") else "",
+        ", ".join(f"{level} {fmt.size(size)}" for level, size in facts.caches(env).items()),
+        str(env.get("python") or ""),
+        *(f"{name} {packages[name]}" for name in ("numba", "numpy") if packages.get(name)),
+    ]
+    return " \N{MIDDLE DOT} ".join(part for part in parts if part)
+
+
+def flatten(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Turn the environment into lines of name and text: the stable facts, then those of the moment."""
+    for key in sorted(values, key=lambda key: (key == "volatile", key)):
+        if key == "volatile":
+            yield from flatten(values[key])
+        else:
+            yield key.replace("_", " "), _text(values[key])
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_text(value[key])}" for key in sorted(value))
+    if isinstance(value, list):
+        return ", ".join(_text(item) for item in value)
+    return fmt.NONE if value is None else str(value)

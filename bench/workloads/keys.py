@@ -14,14 +14,15 @@ and no miss is a member, by construction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from bench.schema import Slice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +36,7 @@ POOL = 2**20
 """Misses of a workload and queries of a pool: more than a branch predictor can learn."""
 
 MEMBER_SHARE = 0.8
+MOST_SLICES = 4096
 
 
 class Column:
@@ -83,21 +85,27 @@ def concat(a: Column, b: Column) -> Column:
     return Column(pa.concat_arrays([a.form("arrow"), b.form("arrow")]))
 
 
-@dataclass(frozen=True)
-class Workload:
-    """Members and misses; ``built`` keeps what was made of the members for as long as they live."""
+class Workload(NamedTuple):
+    """The keys of a task: those that are put in, and those that are not."""
 
     members: Column
     misses: Column
-    built: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
-@dataclass(frozen=True)
 class Pool:
     """Shuffled queries of a known hit share, and the truth about each."""
 
-    queries: Column
-    truth: npt.NDArray[np.bool_]
+    def __init__(self, queries: Column, truth: npt.NDArray[np.bool_]) -> None:
+        self.queries, self.truth = queries, truth
+        self._cuts: dict[tuple[Form, int], list[Slice]] = {}
+
+    def slices(self, form: Form, limit: int) -> list[Slice]:
+        """Cut the queries into slices of ``limit``; whoever wants them in this form gets the same ones."""
+        if (form, limit) not in self._cuts:
+            keys, total = self.queries.form(form), len(self.queries)
+            ends = [(lo, min(lo + limit, total)) for lo in range(0, total, limit)][:MOST_SLICES]
+            self._cuts[form, limit] = [Slice(hi - lo, keys[lo:hi], self.truth[lo:hi]) for lo, hi in ends]
+        return self._cuts[form, limit]
 
 
 # Few, because 50 M keys are 400 MB: tasks on the same keys follow one another.
