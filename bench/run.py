@@ -82,7 +82,7 @@ class Supervisor:
         self._wide_ones()
 
     def _wide_ones(self) -> None:
-        """Give tasks with wide intervals more slots: decided once and on width alone, so no verdict is sought."""
+        """Give tasks with wide intervals more slots: decided once, on width alone, not to seek a verdict."""
         found = results.widths(self.folder, self.plan, self.effort.slots)
         wide = {
             family: [t for t in self.plan.raced(family) if found[t] > WIDE] for family in self.plan.families

@@ -113,7 +113,7 @@ def test_nothing_usable_is_no_figure_and_no_verdict():
 
 def test_a_contestant_with_fewer_rounds_is_paired_with_the_anchor_of_the_same_rounds():
     base = {slot: {r: 100.0 if r % 3 else 10.0 for r in range(9)} for slot in range(3)}
-    other = {slot: {r: 10.0 for r in range(0, 9, 3)} for slot in range(3)}
+    other = {slot: dict.fromkeys(range(0, 9, 3), 10.0) for slot in range(3)}
     pair = stats.compare(base, other)
     assert (pair.ratio, pair.rounds) == (1.0, 9)
 
@@ -128,7 +128,7 @@ def test_identical_times_are_the_same_and_a_constant_difference_is_certain():
 def test_outliers_in_three_rounds_of_ten_do_not_move_the_ratio():
     hit = {r: 10.0 if r % 10 < 3 else 1.0 for r in range(30)}
     pair = stats.compare(
-        {slot: hit for slot in range(5)}, {slot: dict.fromkeys(range(30), 1.0) for slot in range(5)}
+        dict.fromkeys(range(5), hit), {slot: dict.fromkeys(range(30), 1.0) for slot in range(5)}
     )
     assert (pair.ratio, pair.verdict) == (1.0, "same")
 

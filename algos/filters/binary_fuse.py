@@ -45,6 +45,7 @@ FIRST_STATE = U64(0x726B2B9D438B9D4D)
 MAX_SEGMENT = 1 << 18
 MAX_KEYS = 1 << 31
 MAX_ATTEMPTS = 100
+NEXT_ARM = np.array([1, 2, 0], np.uint8)
 BATCH = 96
 """Keys per step of a lookup, as in the split-block filter: three lines each in flight."""
 
@@ -67,14 +68,6 @@ def _position1(h: Any, p0: Any, segment: Any) -> Any:
 @inlined
 def _position2(h: Any, p0: Any, segment: Any) -> Any:
     return (p0 + U2 * segment) ^ (h & (segment - U1))
-
-
-@inlined
-def _position(h: Any, arm: Any, segment: Any, span: Any) -> Any:
-    p0 = _position0(h, span)
-    if arm == U64(0):
-        return p0
-    return _position1(h, p0, segment) if arm == U1 else _position2(h, p0, segment)
 
 
 @kernel
@@ -112,7 +105,6 @@ def _sorted_by_segment(keys: Any, seed: Any, block_bits: Any, hashes: Any) -> No
     start = np.empty(blocks, np.uint64)
     for b in range(blocks):
         start[b] = (U64(b) * n) >> bits
-    hashes[:] = U64(0)
     hashes[keys.size] = U1
     for i in range(keys.size):
         h = fmix64(keys[i] + seed)
@@ -134,8 +126,6 @@ def _toggle(counts: Any, sums: Any, at: Any, h: Any, arm: Any) -> None:
 @kernel
 def _gather(hashes: Any, n: Any, segment: Any, span: Any, counts: Any, sums: Any) -> Any:
     """Enter every hash at its three positions; tell whether no position overflowed its six bits."""
-    counts[:] = np.uint8(0)
-    sums[:] = U64(0)
     full = False
     for i in range(n):
         h = hashes[i]
@@ -161,17 +151,21 @@ def _peel(segment: Any, span: Any, counts: Any, sums: Any, alone: Any, order: An
         at = alone[queue]
         if counts[at] >> np.uint8(2) != 1:
             continue
-        h, arm = sums[at], U64(counts[at] & np.uint8(3))
-        order[off], arms[off] = h, np.uint8(arm)
+        h, arm = sums[at], counts[at] & np.uint8(3)
+        order[off], arms[off] = h, arm
         off += 1
-        for _ in range(2):
-            arm = U64(0) if arm == U2 else arm + U1
-            other = _position(h, arm, segment, span)
-            alone[queue] = np.uint32(other)
-            queue += np.int64(counts[other] >> np.uint8(2) == 2)
-            counts[other] -= np.uint8(4)
-            counts[other] ^= np.uint8(arm)
-            sums[other] ^= h
+        p0 = _position0(h, span)
+        p1, p2 = _position1(h, p0, segment), _position2(h, p0, segment)
+        after = p1 if arm == 0 else p2 if arm == 1 else p0
+        last = p2 if arm == 0 else p0 if arm == 1 else p1
+        alone[queue] = np.uint32(after)
+        queue += np.int64(counts[after] >> np.uint8(2) == 2)
+        counts[after] = (counts[after] - np.uint8(4)) ^ NEXT_ARM[arm]
+        sums[after] ^= h
+        alone[queue] = np.uint32(last)
+        queue += np.int64(counts[last] >> np.uint8(2) == 2)
+        counts[last] = (counts[last] - np.uint8(4)) ^ NEXT_ARM[NEXT_ARM[arm]]
+        sums[last] ^= h
     return off
 
 
@@ -216,10 +210,10 @@ def _construct(keys: NDArray[np.uint64], bits: int) -> tuple[int, NDArray[Any], 
     segment, count = _geometry(n)
     positions = (count + 2) * segment
     numbers = U64((1 << bits) - 1), U64(segment), U64(count * segment)
-    hashes, sums = np.empty(n + 1, np.uint64), np.empty(positions, np.uint64)
-    counts, arms = np.empty(positions, np.uint8), np.empty(n, np.uint8)
-    alone = np.empty(positions, np.uint32)
+    alone, arms = np.empty(positions, np.uint32), np.empty(n, np.uint8)
     for attempt, seed in enumerate(_seeds()):
+        hashes, sums = np.zeros(n + 1, np.uint64), np.zeros(positions, np.uint64)
+        counts = np.zeros(positions, np.uint8)
         _sorted_by_segment(keys, seed, max(1, (count - 1).bit_length()), hashes)
         if _gather(hashes, n, *numbers[1:], counts, sums):
             off = _peel(*numbers[1:], counts, sums, alone, hashes, arms)

@@ -34,6 +34,7 @@ class Adapter:
     package: str
     role: Role = "peer"
     form: Form = "list"
+    takes: frozenset[Form] = frozenset()  # other forms it accepts as they are
     kinds: ClassVar[frozenset[Kind]] = EVERYWHERE
     reach = 13_000_000
     trial = 2**17
@@ -73,6 +74,7 @@ class Ours(Adapter):
     """A variant of this library; a new one appears here by itself."""
 
     role = "ours"
+    takes = frozenset({"list", "ndarray", "arrow"})
     trial = 2**20
 
     def __init__(self, variant: Variant, kind: Kind, name: str = "") -> None:

@@ -1,10 +1,13 @@
-"""Tables, figures and pages from a run's result files, and from nothing else."""
+"""Tables, figures and pages from a run's result files, and from nothing else.
+
+No kernel is imported and no clock is read: the same files give the same bytes, for ever.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report import html
+from bench.report import html, markdown, readme, terminal
 from bench.report.load import load
 
 if TYPE_CHECKING:
@@ -14,6 +17,18 @@ if TYPE_CHECKING:
 def render(folder: Path) -> Path:
     """Write ``index.html`` and ``summary.md`` beside the results and return the page's path."""
     run = load(folder)
-    path = folder / "index.html"
-    path.write_text(html.page(run), encoding="utf-8", newline="\n")
-    return path
+    page = folder / "index.html"
+    page.write_text(html.page(run), encoding="utf-8", newline="\n")
+    (folder / "summary.md").write_text(markdown.summary(run), encoding="utf-8", newline="\n")
+    return page
+
+
+def terminal_table(folder: Path) -> None:
+    """Print a run's short table."""
+    terminal.show(load(folder))
+
+
+def readme_tables(folder: Path, readme_path: Path) -> None:
+    """Rewrite the generated blocks of a Markdown file from a run."""
+    text = readme_path.read_text(encoding="utf-8")
+    readme_path.write_text(readme.rewrite(load(folder), text), encoding="utf-8", newline="\n")

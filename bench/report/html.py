@@ -35,7 +35,7 @@ def page(run: Run) -> str:
         families=[_family(run, name) for name in run.families if run.family(name)],
         first_calls=[(race, row) for race in run.first_calls for row in race.rows],
         controls=_controls(run),
-        undecided=facts.undecided_share(run),
+        controls_text=words.controls(facts.controls(run), facts.undecided_share(run)),
         environment=list(words.flatten(run.env)),
     )
 

@@ -37,6 +37,9 @@ VERDICTS = {
 }
 """What the verdict on the best peer means for the anchor."""
 
+IDENTITY = ("run_id", "tier", "families", "seed", "slots", "rounds", "stamp", "fingerprint", "started", "ended")
+"""What of ``run.json`` identifies a run, in the order of telling."""
+
 
 def op(name: str) -> str:
     """Name an operation."""
@@ -82,6 +85,24 @@ def parameter(key: str, value: object) -> str:
     if key == "fpr" and isinstance(value, float):
         return f"FPR {fmt.trim(100 * value)} %"
     return f"{key} {value}"
+
+
+def controls(arms: facts.Controls, undecided: float | None) -> str:
+    """Say what the control arms say about the measurement."""
+    parts = [
+        "A control arm races a variant against itself, built separately at other addresses. The truth is 1, so a verdict of "
+        "faster or slower is false."
+    ]
+    if arms.rows:
+        parts.append(
+            f"Of {fmt.plural(len(arms.rows), 'control arm')}, {arms.faster} called faster and {arms.slower} called slower; "
+            f"{arms.cover} of {fmt.plural(arms.judged, 'interval')} contain 1, and 95 % are expected to."
+        )
+    else:
+        parts.append("This run has none.")
+    if undecided is not None:
+        parts.append(f"Of the verdicts on other contestants, {fmt.percent(undecided, 2)} stayed undecided.")
+    return " ".join(parts)
 
 
 def machine(run: Run) -> str:

@@ -8,7 +8,7 @@ Keys that systems make come at any size: ``ids`` (Snowflake int64), ``text12`` (
 ``uuids`` (version 4, 16 bytes) and ``urls`` (hosts, sections and slugs of real words, so with shared
 prefixes, of lognormal length).
 
-Everything is a pure function of ``(name, n, misses, seed)``; members are distinct, misses are distinct,
+Everything is a pure function of ``(name, n, seed)``; members are distinct, misses are distinct,
 and no miss is a member, by construction.
 """
 
@@ -110,9 +110,9 @@ class Pool:
 
 # Few, because 50 M keys are 400 MB: tasks on the same keys follow one another.
 @lru_cache(maxsize=3)
-def workload(name: str, n: int, seed: int, misses: int) -> Workload:
-    """Make ``n`` members and ``misses`` misses (of real names: as many as exist) of workload ``name``."""
-    members, others = WORKLOADS[name](n, misses, seed)
+def workload(name: str, n: int, seed: int) -> Workload:
+    """Make ``n`` members and ``POOL`` misses (of real names: as many as there are) of workload ``name``."""
+    members, others = WORKLOADS[name](n, POOL, seed)
     return Workload(Column(members), Column(others))
 
 
@@ -120,18 +120,17 @@ def workload(name: str, n: int, seed: int, misses: int) -> Workload:
 def pool(name: str, n: int, seed: int, hits: int, size: int) -> Pool:
     """Draw ``size`` shuffled queries, ``hits`` per cent of them members.
 
-    The hits are an even sample over the order of insertion. Where there are fewer keys than queries,
-    the keys come round again.
+    Hits and misses are each an even sample of what there is; where that is too little, it comes round again.
     """
-    keys = workload(name, n, seed, size)
+    keys = workload(name, n, seed)
     n_hits = size * hits // 100
-    found = keys.members.take(_even(len(keys.members), n_hits))
-    refused = keys.misses.take(_even(len(keys.misses), size - n_hits))
+    found = keys.members.take(even_sample(len(keys.members), n_hits))
+    refused = keys.misses.take(even_sample(len(keys.misses), size - n_hits))
     order = np.random.default_rng([seed, hits]).permutation(size)
     return Pool(concat(found, refused).take(order), order < n_hits)
 
 
-def _even(n: int, k: int) -> npt.NDArray[np.intp]:
+def even_sample(n: int, k: int) -> npt.NDArray[np.intp]:
     """Spread ``k`` indexes over ``range(n)``: distinct if there are enough, else round and round."""
     return np.arange(k) * n // k if k <= n else np.arange(k) % n
 

@@ -1,0 +1,183 @@
+"""The same tables in Markdown, verdicts first, as GitHub shows them."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from bench.report import banners, facts, fmt, needs, tables, words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from bench.report.load import Row, Run
+
+_TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+def summary(run: Run) -> str:
+    """Write the whole summary."""
+    parts = [
+        f"# Hotpath benchmark `{run.id}`",
+        escape(words.machine(run)),
+        *(f"> **{b.level.capitalize()}:** {escape(b.text)}" for b in banners.banners(run)),
+        *(verdict_line(facts.verdict(run, name)) for name in run.families if run.family(name)),
+        "A factor is how many times faster this library's anchor is than the fastest peer of a task. A ratio in a "
+        "table is the anchor's time over the contestant's: above 1 is faster. Intervals are at 95 %.",
+    ]
+    for name in run.families:
+        parts += _family(run, name) if run.family(name) else []
+    return "\n\n".join([*parts, *_first_calls(run), *_controls(run), *_reproduce(run)]) + "\n"
+
+
+def verdict_line(v: facts.FamilyVerdict) -> str:
+    """Write one family's verdict as a paragraph."""
+    if v.overall is None or v.worst is None:
+        return f"**{words.op(v.family)}:** no task has both this library's anchor and a peer measured yet."
+    race, peer = v.worst
+    counts = f"{v.wins} faster, {v.same} same, {v.losses} slower, {v.undecided} undecided"
+    counts += f", {v.unjudged} without a verdict" if v.unjudged else ""
+    exact = f" {fmt.ratio(v.exact.value)}{_TIMES} the best exact baseline." if v.exact else ""
+    return (
+        f"**{words.op(v.family)}: {fmt.ratio(v.overall.value)}{_TIMES} as fast as the best peer** "
+        f"{fmt.interval(v.overall.lo, v.overall.hi)}, the geometric mean of {fmt.plural(len(v.duels), 'task')}; at worst "
+        f"{fmt.ratio(facts.lead(peer).value)}{_TIMES} ({escape(words.full(race))}, against {escape(peer.contestant)}). "
+        f"{counts}; {v.wrong} wrong.{exact}"
+    )
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
+    """Write a table, its cells escaped; the columns ``right`` are aligned to the right."""
+    aligned = set(right)
+    lines = [list(header), ["---:" if i in aligned else "---" for i in range(len(header))]]
+    lines += [[escape(cell) for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def escape(text: str) -> str:
+    """Keep names and notes from being read as markup."""
+    for character, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;"), ("`", "&#96;")):
+        text = text.replace(character, safe)
+    return " ".join(text.replace("*", "\\*").replace("_", "\\_").split())
+
+
+def space_table(run: Run, family: str) -> str:
+    """Write memory and error rate of a family's contestants."""
+    rows = (
+        [s.contestant, tables.KINDS[s.role], fmt.number(s.bits), fmt.percent(s.error), fmt.percent(s.wasted, 2)]
+        for s in facts.space(run, family)
+    )
+    header = ["Contestant", "Kind", "Bits per key", "False-positive rate", "Above the minimum"]
+    return table(header, rows, right=(2, 3, 4))
+
+
+def _family(run: Run, name: str) -> Iterator[str]:
+    races = run.family(name)
+    yield f"## {words.op(name)}"
+    if answers := needs.answers(run, name):
+        yield "### Which one for me?"
+        header = ["You need", "Take", "Figure", "At", "Ahead of", "Seen in"]
+        yield table(
+            header, ([a.need, " or ".join(a.names), a.figure, a.price, a.margin, a.basis] for a in answers), right=(2,)
+        )
+    yield "### Score matrix"
+    yield "Ratio to the anchor, and ns per item."
+    yield from _matrix(tables.matrix(races))
+    if duels := tables.duels(races):
+        yield "### Task by task"
+        yield _duels(duels)
+        yield "### All tasks together"
+        yield _overall(tables.overall(races))
+    if facts.space(run, name):
+        yield "### Memory for accuracy"
+        yield "Above the minimum: memory beyond log2(1/rate) bits per key."
+        yield space_table(run, name)
+    if checks := facts.checks(run, name):
+        yield "### Quality against theory"
+        yield _checks(checks)
+
+
+def _matrix(matrix: tables.Matrix) -> Iterator[str]:
+    header = [escape(column.name) for column in matrix.columns]
+    for op, rows in matrix.groups:
+        body = ([words.task(race), *(_cell(row) for row in cells)] for race, cells in rows)
+        yield table([words.op(op), *header], body, right=range(1, len(header) + 1))
+
+
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return ""
+    if row.status != "ok":
+        return f"{row.status} ({row.note})" if row.note else row.status
+    return f"{fmt.ratio(row.ratio)} ({fmt.number(row.ns_item)})"
+
+
+def _duels(found: list[tables.Duel]) -> str:
+    header = ["Task", "Anchor", "ns/item", "Best peer", "Times faster", "95 % interval", "Verdict", "Visible", "Of the limit"]
+    return table(header, (_duel(duel) for duel in found), right=(2, 4, 7, 8))
+
+
+def _duel(d: tables.Duel) -> list[str]:
+    share = fmt.percent(d.anchor.limit_share, 2) if d.anchor.limit_share else ""
+    start = [words.full(d.race), d.anchor.contestant, fmt.number(d.anchor.ns_item)]
+    if d.peer is None or d.lead is None:
+        return [*start, "none finished", "", "", "", "", share]
+    ratio, interval = fmt.ratio(d.lead.value), fmt.interval(d.lead.lo, d.lead.hi)
+    verdict = words.VERDICTS[d.peer.verdict]
+    return [*start, d.peer.contestant, ratio, interval, verdict, fmt.percent(d.peer.mde, 2), share]
+
+
+def _overall(found: list[facts.Candidate]) -> str:
+    header = ["Contestant", "Kind", "Tasks", "Ratio", "95 % interval", "Worst", "Best"]
+    rows = (
+        [c.contestant, tables.KINDS[c.role], str(c.tasks), fmt.ratio(c.ratio), fmt.interval(c.lo, c.hi),
+         fmt.ratio(c.worst), fmt.ratio(c.best)]
+        for c in found
+    )  # fmt: skip
+    return table(header, rows, right=(2, 3, 5, 6))
+
+
+def _checks(found: list[facts.Check]) -> str:
+    def written(c: facts.Check) -> list[str]:
+        value, theory, lo, hi = (words.figure(c.metric, x) for x in (c.worst.value, c.worst.theory, c.worst.lo, c.worst.hi))
+        held = f"{c.ok} of {c.held}" if c.held else "informative"
+        return [c.contestant, words.metric(c.metric), value, theory, f"[{lo}, {hi}]", held]
+
+    return table(["Contestant", "Metric", "Value", "Theory", "Interval", "Held"], map(written, found), right=(2, 3))
+
+
+def _first_calls(run: Run) -> Iterator[str]:
+    rows = [
+        [race.title or race.workload, row.contestant, fmt.ns(row.ns_item), fmt.ns(row.ns_cold), f"{row.status} {row.note}"]
+        for race in run.first_calls
+        for row in race.rows
+    ]
+    if rows:
+        yield "## The first call"
+        yield table(["Task", "Contestant", "Compiled before", "Empty cache", "Status"], rows, right=(2, 3))
+
+
+def _controls(run: Run) -> Iterator[str]:
+    yield "## Control arms"
+    yield words.controls(facts.controls(run), facts.undecided_share(run))
+    rows = [
+        [words.full(race), row.contestant, fmt.number(row.ratio, 4), fmt.interval(row.lo, row.hi), row.verdict or "no verdict"]
+        for race, row in tables.worst_controls(run)
+    ]
+    if rows:
+        yield table(["Task", "Control", "Ratio", "95 % interval", "Verdict"], rows, right=(2,))
+
+
+def _reproduce(run: Run) -> Iterator[str]:
+    yield "## Reproduce"
+    yield f"```\n{shlex.join(run.info.get('command') or [])}\n```"
+    yield table(["Run", ""], [[key, str(run.info[key])] for key in words.IDENTITY if run.info.get(key)])
+    yield table(["Environment", ""], words.flatten(run.env))
+    if run.slots:
+        header = ["Slot", "Family", "Seconds", "Load", "Waiting", "Stolen", "Pre-empted", "Attempts"]
+        rows = (
+            [str(s.slot), s.family, fmt.number(s.seconds), fmt.number(s.load1, 2), fmt.percent(s.psi_cpu, 2),
+             fmt.percent(s.steal, 2), fmt.count(s.nivcsw), fmt.count(s.attempts)]
+            for s in run.slots
+        )  # fmt: skip
+        yield table(header, rows, right=range(2, 8))

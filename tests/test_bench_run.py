@@ -1,0 +1,641 @@
+"""The harness on families made up for it: whatever contestants do, a run ends with a row for each of them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pyarrow.parquet as pq
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from bench import arm as arm_module
+from bench import plan, race, results, run
+from bench.barrier import Breadcrumb, Step
+from bench.plan import ROOT, Effort, Plan
+from bench.race import Protocol, Race
+from bench.schema import FILES, SAMPLES, SUMMARY, Contestant, Gate, Quality, Slice, Task
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+ZOO = """
+import os, signal, time
+from pathlib import Path
+import numpy as np
+from bench.schema import Contestant, Gate, Quality, Slice, Task
+
+TASKS = [
+    Task("zoo", "pair", "ints", 10, tier="quick", anchor="plain"),
+    Task("zoo", "fates", "ints", 20, {"hits": 50}, tier="quick", anchor="plain"),
+    Task("zoo", "gated", "ints", 30, tier="default", anchor="plain"),
+    Task("zoo", "dataless", "ints", 40, tier="thorough", anchor="plain"),
+    Task("zoo", "deadly", "ints", 50, tier="thorough", anchor="plain"),
+    Task("zoo", "first_call", "ints", 1, tier="default", anchor="plain"),
+]
+
+def total(state, x):
+    return int(x.sum())
+
+def a_little_more(state, x):
+    x[: len(x) // 32].sum()
+    return int(x.sum())
+
+def check(answer, part):
+    first = part.payload[0]
+    return Gate(answer == part.truth, f"the sum from {first} on is {part.truth}, not {answer}", error=0.25)
+
+def raises(state, x):
+    raise RuntimeError("it broke\\nsecond line")
+
+def blocks(state, x):
+    Path(os.environ["ZOO_PID"]).write_text(str(os.getpid()))
+    while not Path(os.environ["ZOO_GATE"]).exists():
+        time.sleep(0.01)
+    return int(x.sum())
+
+def contestants(task, seed):
+    if task.op == "dataless":
+        raise LookupError("no such data")
+    if task.op == "deadly":
+        os._exit(3)
+    pool = np.random.default_rng(seed).integers(0, 1000, 20_000)
+
+    def slices(limit):
+        cuts = [pool[i : i + limit] for i in range(0, len(pool), limit)]
+        return [Slice(len(cut), cut, int(cut.sum())) for cut in cuts]
+
+    def entry(name, role, call=total, **more):
+        return Contestant(name, role, call, slices, check=check, **more)
+
+    def script(name, source, **more):
+        return Contestant(name, "ours", total, lambda limit: [Slice(1, source)], **more)
+
+    if task.op == "first_call":
+        good = "import os; print('hello'); print(1000 if os.listdir(os.environ['NUMBA_CACHE_DIR']) else 9000);"
+        good += "open(os.environ['NUMBA_CACHE_DIR'] + '/x', 'w').close()"
+        return [
+            script("plain", good), script("aborts", "import os; os.abort()"), script("hangs", "while 1: pass"),
+            script("raises", "raise ValueError('no luck')"), script("absent", good, missing="pip install absent"),
+        ]
+    quality = [Quality("fpr", 0.011, 0.01, 0.009, 0.012, True)]
+    found = [
+        entry("plain", "ours", setup=lambda seed: np.zeros(1000), nbytes=lambda s: s.nbytes, quality=lambda s: quality),
+        entry("again", "control"),
+        entry("more", "peer", a_little_more, package="numpy", input="ndarray"),
+        Contestant("nothing", "null", lambda state, x: None, slices),
+        Contestant("maximum", "limit", lambda state, x: x.max(), slices),
+    ]
+    if task.op == "gated":
+        return [*found, entry("blocks", "peer", blocks)]
+    if task.op == "fates":
+        found += [
+            entry("wrong", "ours", lambda state, x: -1),
+            entry("segfault", "peer", lambda state, x: os.kill(os.getpid(), signal.SIGSEGV)),
+            entry("exit", "peer", lambda state, x: os._exit(7)),
+            entry("sleeper", "peer", lambda state, x: time.sleep(3600)),
+            entry("raises", "peer", raises),
+            entry("unready", "peer", setup=lambda seed: 1 // 0),
+            entry("absent", "peer", missing="pip install absent"),
+            entry("hopeless", "peer", estimate_setup=lambda: 77.4),
+        ]
+    return found
+"""
+
+SUPERVISOR = """
+import sys
+from types import SimpleNamespace
+from pathlib import Path
+from bench import run
+sys.modules["bench.report"] = SimpleNamespace(
+    render=lambda folder: folder / "index.html", terminal_table=lambda folder: None
+)
+run.stamp = lambda: "fixed"
+sys.exit(run.main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def bench(monkeypatch, tmp_path, folder):
+    """Run the command line in this process on the made-up family, with a report that only counts."""
+    families = tmp_path / "families"
+    families.mkdir()
+    (families / "zoo.py").write_text(ZOO, "utf-8")
+    monkeypatch.setenv("HOTPATH_TASKS", str(families))
+    monkeypatch.setenv("HOTPATH_STEP_TIMEOUT", "2")
+    monkeypatch.setenv("ZOO_GATE", str(tmp_path / "gate"))
+    monkeypatch.setenv("ZOO_PID", str(tmp_path / "pid"))
+    rendered: list[Path] = []
+
+    def render(where: Path) -> Path:
+        rendered.append(where)
+        return where / "index.html"
+
+    report = ModuleType("bench.report")
+    vars(report).update(render=render, terminal_table=lambda where: None)
+    monkeypatch.setitem(sys.modules, "bench.report", report)
+    monkeypatch.setattr(run, "stamp", lambda: "fixed")  # the tests must not mind who edits what meanwhile
+    monkeypatch.setattr(run, "REPORTS", tmp_path / "reports")
+    monkeypatch.setitem(plan.EFFORTS, "default", Effort(2, 3, 6, 3, seconds=60.0, step_seconds=60.0))
+
+    def go(*words: str) -> int:
+        code = run.main([*words, "--out", str(folder)] if "--resume" not in words else words)
+        assert code == 2 or rendered == [folder]
+        rendered.clear()
+        return code
+
+    return go
+
+
+def table(folder: Path, name: str) -> list[dict]:
+    return pq.read_table(folder / f"{name}.parquet").to_pylist()
+
+
+def summary(folder: Path) -> dict[tuple[str, str], dict]:
+    return {(row["task"].split(".")[1], row["contestant"]): row for row in table(folder, "summary")}
+
+
+def info(folder: Path, name: str = "run"):
+    return json.loads((folder / f"{name}.json").read_text("utf-8"))
+
+
+def wait_for(condition, seconds: float = 20.0) -> None:
+    """Poll until something has come true; the bound only keeps a failure from hanging."""
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "it never came true"
+        time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+# Whole runs
+
+
+def test_whatever_a_contestant_does_it_has_a_row_and_the_others_are_timed(bench, folder):
+    assert bench("--quick", "--task", "fates") == 0
+    rows = {name: row for (_, name), row in summary(folder).items()}
+    assert {name: (row["status"], row["note"]) for name, row in rows.items() if row["status"] != "ok"} == {
+        "wrong": ("WRONG", rows["wrong"]["note"]),
+        "segfault": ("CRASHED", "SIGSEGV in its gate"),
+        "exit": ("CRASHED", "exit code 7 in its gate"),
+        "sleeper": ("TIMEOUT", "no answer from its gate after 2 s"),
+        "raises": ("ERROR", "RuntimeError: it broke (in its gate)"),
+        "unready": ("ERROR", "ZeroDivisionError: integer division or modulo by zero (in its setup)"),
+        "absent": ("NOT INSTALLED", "pip install absent"),
+        "hopeless": ("NOT RUN", "would take 77 s at this n"),
+    }
+    assert rows["wrong"]["note"].startswith("the sum from ")
+    assert rows["segfault"]["role"] == "peer"
+    timed = {row["contestant"] for row in table(folder, "samples")}
+    assert timed == {"plain", "again", "more", "nothing", "maximum"}
+    assert all(rows[name]["ns_item"] > 0 and rows[name]["verdict"] == "" for name in timed)
+    assert not rows["wrong"]["ns_item"]
+    assert table(folder, "slots")[0]["attempts"] == 4  # three took their worker down
+
+
+def test_a_full_run_leaves_every_file_and_nothing_else(bench, folder):
+    assert bench("--task", "pair") == 0
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "plan.json"])
+    rows = {name: row for (_, name), row in summary(folder).items()}
+    assert list(rows) == ["plain", "again", "more", "maximum", "nothing"]
+    more, plain = rows["more"], rows["plain"]
+    assert (more["package"], more["input"], more["status"]) == ("numpy", "ndarray", "ok")
+    assert more["lo"] <= more["ratio"] <= more["hi"]
+    assert more["verdict"] in {"faster", "slower", "same", "undecided"}
+    assert more["mde"] > 0.01
+    assert (plain["ratio"], plain["verdict"], plain["anchor"], more["anchor"]) == (1.0, "", True, False)
+    assert (plain["limit"], more["limit"]) == ("maximum", "")
+    assert plain["limit_lo"] <= plain["limit_share"] <= plain["limit_hi"]
+    assert (plain["state_bytes"], plain["error"], plain["instances"]) == (8000, 0.25, 3)
+    assert plain["slots"] in {2, 3}
+    assert plain["ns_q1"] <= plain["ns_item"] <= plain["ns_q3"]
+    assert rows["nothing"]["verdict"] == ""
+    assert table(folder, "quality") == [
+        {"task": "zoo.pair.ints.n=10", "contestant": "plain", "metric": "fpr", "value": 0.011, "theory": 0.01,
+         "lo": 0.009, "hi": 0.012, "ok": True}
+    ]  # fmt: skip
+
+
+def test_samples_say_who_had_which_turn_in_which_slot(bench, folder):
+    assert bench("--task", "pair") == 0
+    samples = table(folder, "samples")
+    assert pq.read_schema(folder / "samples.parquet").equals(SAMPLES)
+    assert pq.read_schema(folder / "summary.parquet").equals(SUMMARY)
+    first = [s for s in samples if s["slot"] == 0 and not s["cold"]]
+    for round_ in {s["round"] for s in first}:
+        turns = [s for s in first if s["round"] == round_]
+        assert sorted(s["order"] for s in turns) == list(range(5))
+    assert {s["instance"] for s in first} == {0, 1, 2}
+    assert all(s["wall_ns"] > 0 and s["items"] >= s["calls"] >= 1 and s["warm_passes"] >= 2 for s in first)
+    assert sum(s["cold"] for s in samples if s["contestant"] == "plain" and s["slot"] == 0) == 3
+    seeds = [row["pythonhashseed"] for row in table(folder, "slots")]
+    assert len(set(seeds)) == len(seeds) >= 2
+
+
+def test_the_json_files_say_what_was_run_where(bench, folder):
+    assert bench("--quick", "--task", "pair", "--no-peers", "--seed", "7") == 0
+    told = info(folder)
+    assert (told["tier"], told["peers"], told["seed"], told["partial"], told["reason"]) == (
+        "quick",
+        False,
+        7,
+        False,
+        "",
+    )
+    assert told["command"][:4] == ["python", "-m", "bench", "--quick"]
+    assert told["run_id"].endswith(told["fingerprint"])
+    assert info(folder, "tasks")[0] == {
+        "id": "zoo.pair.ints.n=10", "family": "zoo", "op": "pair", "workload": "ints", "n": 10, "params": {},
+        "tier": "quick", "anchor": "plain", "title": "",
+    }  # fmt: skip
+    machine = info(folder, "env")
+    assert {"id", "cpu", "cores", "caches", "volatile"} <= machine.keys()
+    assert machine["volatile"]["packages"]["numpy"]
+    assert info(folder, "catalog") == []  # the zoo is no family of the library
+    assert ("pair", "more") not in summary(folder)
+
+
+def test_first_calls_are_timed_in_fresh_processes_cold_and_warm(bench, folder):
+    assert bench("--task", "first_call") == 0
+    rows = {name: row for (_, name), row in summary(folder).items()}
+    assert (rows["plain"]["ns_cold"], rows["plain"]["ns_item"], rows["plain"]["verdict"]) == (9000, 1000, "")
+    assert {name: (row["status"], row["note"]) for name, row in rows.items() if name != "plain"} == {
+        "aborts": ("CRASHED", "SIGABRT in its first call"),
+        "hangs": ("TIMEOUT", "no answer from its first call after 2 s"),
+        "raises": ("ERROR", "ValueError: no luck"),
+        "absent": ("NOT INSTALLED", "pip install absent"),
+    }
+
+
+def test_a_task_whose_data_cannot_be_made_costs_no_other_task(bench, folder, monkeypatch):
+    monkeypatch.setitem(plan.EFFORTS, "thorough", plan.EFFORTS["quick"])
+    assert bench("--thorough", "--task", "dataless", "deadly", "pair") == 0
+    rows = summary(folder)
+    assert (rows["dataless", "plain"]["status"], rows["dataless", "plain"]["note"]) == (
+        "ERROR", "LookupError: no such data",
+    )  # fmt: skip
+    assert (rows["deadly", "plain"]["status"], rows["deadly", "plain"]["note"]) == (
+        "CRASHED", "exit code 3 in its data",
+    )  # fmt: skip
+    assert rows["pair", "plain"]["status"] == "ok"
+
+
+def test_ctrl_c_leaves_a_partial_report_and_resuming_finishes_it(bench, folder, tmp_path):
+    command = [sys.executable, "-c", SUPERVISOR, "--task", "pair", "gated", "--out", str(folder)]
+    patient = {**os.environ, "HOTPATH_STEP_TIMEOUT": "600"}
+    supervisor = subprocess.Popen(command, cwd=ROOT, env=patient, stdout=subprocess.PIPE, text=True)
+    pid = tmp_path / "pid"
+    wait_for(lambda: pid.exists() and pid.read_text())
+    worker = int(pid.read_text())
+    supervisor.send_signal(signal.SIGINT)
+    told, _ = supervisor.communicate(timeout=20)
+    assert supervisor.returncode == 130
+    wait_for(lambda: not alive(worker))
+    assert f"python -m bench --resume {folder}" in told
+    assert (info(folder)["partial"], info(folder)["reason"]) == (True, "interrupted")
+    rows = summary(folder)
+    assert rows["pair", "plain"]["status"] == "ok"
+    assert (rows["gated", "blocks"]["status"], rows["gated", "blocks"]["role"]) == ("NOT RUN", "peer")
+    before = {s["t0_ns"] for s in table(folder, "samples")}
+
+    (tmp_path / "gate").touch()
+    assert bench("--resume", str(folder)) == 0
+    assert info(folder)["partial"] is False
+    assert not (folder / "work").exists()
+    assert before < {s["t0_ns"] for s in table(folder, "samples")}  # nothing finished was raced again
+    assert summary(folder)["gated", "blocks"]["status"] == "ok"
+
+
+def test_a_run_whose_code_is_edited_meanwhile_stops_and_says_so(bench, folder, monkeypatch, capsys):
+    stamps = iter(["one", "one", *["two"] * 10])
+    monkeypatch.setattr(run, "stamp", lambda: next(stamps))
+    assert bench("--task", "pair") == 1
+    assert "edited while the run was going on" in info(folder)["reason"]
+    assert summary(folder)["pair", "plain"]["slots"] == 1
+    assert "edited" in capsys.readouterr().out
+
+
+# Plans and resuming
+
+
+def planned(**changes) -> Plan:
+    known = {
+        "run_id": "r", "command": [], "tier": "default", "peers": True, "seed": 0, "stamp": "fixed",
+        "fingerprint": "f", "started": "2026-01-01T00:00:00+00:00", "env": {"id": "f", "volatile": {"packages": {}}},
+        "tasks": [plan.describe(Task("zoo", "pair", "ints", 10, anchor="plain"))],
+    }  # fmt: skip
+    return Plan(**(known | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"stamp": "older"}, "measured with code older, which is now fixed: check out the code of that run"),
+        ({}, "measured on machine f, this one is"),
+    ],
+)
+def test_resuming_refuses_another_code_or_machine_and_says_what_to_do(bench, folder, capsys, changes, said):
+    planned(**changes).write(folder)
+    (folder / "work").mkdir()
+    assert bench("--resume", str(folder)) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert "start a new" in told
+
+
+def test_resuming_needs_an_unfinished_run(bench, folder, capsys):
+    assert bench("--resume") == 2
+    assert "no stopped run" in capsys.readouterr().err
+    assert bench("--resume", "nowhere") == 2
+    assert "no plan.json in nowhere" in capsys.readouterr().err
+    planned().write(folder)
+    assert bench("--resume", str(folder)) == 2
+    assert f"python -m bench report {folder}" in capsys.readouterr().err
+
+
+def test_a_plan_is_read_back_as_it_was_written(tmp_path):
+    planned().write(tmp_path)
+    assert Plan.read(tmp_path) == planned()
+    slots = info(tmp_path, "plan")["slots"]
+    assert [slot["slot"] for slot in slots] == list(range(10))
+    assert len({slot["seed"] for slot in slots}) == 10
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--family", "nil"], "no tasks for nil: choose of zoo"),
+        (["--task", "nil"], "no task of tier default matches"),
+    ],
+)
+def test_a_selection_that_is_empty_is_an_error(bench, capsys, words, said):
+    assert bench(*words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_folder_with_something_in_it_is_not_written_over(bench, folder, capsys):
+    folder.mkdir()
+    (folder / "mine").touch()
+    assert bench("--task", "pair") == 2
+    assert "is not empty" in capsys.readouterr().err
+
+
+def test_tiers_contain_one_another(bench):
+    chosen = [{task.op for task in plan.select(tier)} for tier in plan.TIERS]
+    assert chosen[0] < chosen[1] < chosen[2]
+    assert {task.op for task in plan.select("thorough", ["zoo"], ["*.deadly.*", "pair"])} == {
+        "deadly",
+        "pair",
+    }
+
+
+# The race itself
+
+
+def entrant(name: str, role: str = "ours", call=lambda state, items: len(items), **more) -> Contestant:
+    pool = list(range(4000))
+    more.setdefault("check", lambda answer, part: Gate(answer == part.items))
+
+    def slices(limit: int) -> list[Slice]:
+        return [Slice(len(pool[i : i + limit]), pool[i : i + limit]) for i in range(0, len(pool), limit)]
+
+    return Contestant(name, role, call, slices, **more)
+
+
+def held(contestants: list[Contestant], protocol: Protocol | None = None) -> Race:
+    task = Task("zoo", "pair", "ints", 10, anchor="anchor")
+    one = Race(task, contestants, protocol or Protocol(6, 3, seconds=1.0, cache_bytes=1 << 16), seed=1)
+    one.prepare()
+    one.run()
+    return one
+
+
+def test_every_instance_is_a_fresh_one_and_all_of_them_are_raced():
+    seeds: list[int] = []
+    one = held([entrant("anchor", setup=lambda seed: seeds.append(seed) or [seed])])
+    assert len(set(seeds)) == 3
+    assert {s["instance"] for s in one.samples} == {0, 1, 2}
+
+
+def test_a_dear_setup_is_made_once(monkeypatch):
+    monkeypatch.setattr(race, "DEAR_SETUP_MS", -1.0)
+    one = held([entrant("anchor")])
+    assert len(one.arms[0].states) == 1
+
+
+def test_a_contestant_that_raises_in_a_later_round_is_out_with_its_reason():
+    left = iter(range(40))
+
+    def tires(state, items):
+        if next(left, None) is None:
+            raise KeyError("tired")
+        return len(items)
+
+    one = held([entrant("anchor"), entrant("tires", "peer", tires)], Protocol(1000, 3, seconds=1.0))
+    assert (one.arms[1].status, one.arms[0].status) == ("ERROR", "ok")
+    assert one.arms[1].note.startswith("KeyError: 'tired'")
+
+
+def test_a_very_slow_contestant_has_shorter_calls_and_fewer_turns():
+    def slow(state, items):
+        ends = time.perf_counter_ns() + 50_000 * len(items)
+        while time.perf_counter_ns() < ends:
+            pass
+        return len(items)
+
+    one = held([entrant("anchor"), entrant("slow", "peer", slow)])
+    turns = [s["round"] for s in one.samples if s["contestant"] == "slow" and not s["cold"]]
+    assert turns == [0, 3]
+    assert one.arms[1].pool[0].items <= 100 < one.arms[0].pool[0].items
+    assert not any(s["cold"] for s in one.samples if s["contestant"] == "slow")
+
+
+def test_a_wrong_answer_is_found_wherever_it_is_in_the_pool():
+    def check(answer, part):
+        return Gate(answer == part.items and part.payload[-1] != 3999, "3999 is missing")
+
+    one = held([entrant("anchor"), entrant("late", check=check)])
+    assert (one.arms[1].status, one.arms[1].note) == ("WRONG", "3999 is missing")
+    assert {s["contestant"] for s in one.samples} == {"anchor"}
+
+
+def test_errors_an_approximate_structure_is_entitled_to_are_weighted_by_items():
+    check = lambda answer, part: Gate(True, error=part.payload[0] / 1000)  # noqa: E731
+    one = held([entrant("anchor", check=check)])
+    assert one.arms[0].error == pytest.approx((0 + 1 + 2 + 3) / 4)
+
+
+def test_without_an_anchor_the_others_still_race():
+    one = held([entrant("anchor", call=lambda state, items: 1 // 0), entrant("other")])
+    assert {s["contestant"] for s in one.samples} == {"other"}
+
+
+def test_a_clock_that_stands_still_ends_nothing_but_the_figures(monkeypatch):
+    monkeypatch.setattr(arm_module, "perf_counter_ns", lambda: 0)
+    monkeypatch.setattr(race, "MOST_CALLS", 8)
+    one = held([entrant("anchor")])
+    assert one.arms[0].status == "ok"
+    assert {s["ns_item"] for s in one.samples} == {0.0}
+
+
+def test_a_call_that_would_take_for_ever_is_not_run(monkeypatch):
+    monkeypatch.setattr(race, "HOPELESS_S", -1.0)
+    one = held([entrant("anchor")])
+    assert (one.arms[0].status, one.arms[0].note) == ("NOT RUN", "one call takes 0 s at this n")
+
+
+def test_quality_is_asked_of_those_that_answered_rightly():
+    asked = [Quality("fpr", 0.01)]
+    wrong = entrant("wrong", call=lambda state, items: -1, quality=lambda state: asked)
+    one = held([entrant("anchor", quality=lambda state: asked), wrong])
+    one.measure_quality()
+    assert [arm.quality for arm in one.arms] == [asked, []]
+
+
+# Merging
+
+
+def slot_file(folder: Path, slot: int, told: dict[str, dict], times: dict[str, list[float]]) -> None:
+    """Write what a slot leaves behind: what it tells of contestants, and their times by round."""
+    rows = [
+        {"contestant": name, "status": "ok", "note": "", "items": 5} | more for name, more in told.items()
+    ]
+    samples = [
+        {"contestant": name, "round": r, "cold": False, "ns_item": ns, "wall_ns": ns, "items": 1, "calls": 1}
+        for name, ns_items in times.items()
+        for r, ns in enumerate(ns_items)
+    ]
+    path = folder / "work" / "slots" / str(slot) / "zoo.pair.ints.n=10.json"
+    plan.write_json(path, {"task": path.stem, "slot": slot, "contestants": rows, "samples": samples})
+
+
+def merged(folder: Path, roles: dict[str, str], **changes) -> dict[str, dict]:
+    entrants = [
+        {"contestant": name, "role": role, "package": "", "input": ""} for name, role in roles.items()
+    ]
+    plan.write_json(folder / "work" / "entrants" / "zoo.pair.ints.n=10.json", entrants)
+    results.merge(folder, planned(**changes), ended="2026-01-01T00:05:00+00:00")
+    return {row["contestant"]: row for row in table(folder, "summary")}
+
+
+def test_unusable_samples_are_counted_and_left_out(tmp_path):
+    bad = [2.0, 0.0, float("nan"), -1.0, 2.0]
+    for slot in range(3):
+        slot_file(tmp_path, slot, {"plain": {}, "peer": {}}, {"plain": [1.0] * 5, "peer": bad})
+    peer = merged(tmp_path, {"plain": "ours", "peer": "peer"})["peer"]
+    assert (peer["ns_item"], peer["ratio"], peer["verdict"]) == (2.0, 0.5, "slower")
+    assert peer["note"] == "9 of 15 samples had no usable time"
+
+
+def test_a_contestant_that_fails_in_one_slot_has_no_figures(tmp_path):
+    slot_file(tmp_path, 0, {"plain": {}, "peer": {}}, {"plain": [1.0], "peer": [1.0]})
+    wrong = {"status": "WRONG", "note": "7 is not in it"}
+    slot_file(tmp_path, 1, {"plain": {}, "peer": wrong}, {"plain": [1.0]})
+    peer = merged(tmp_path, {"plain": "ours", "peer": "peer"})["peer"]
+    assert (peer["status"], peer["note"], peer["ns_item"]) == ("WRONG", "7 is not in it", None)
+
+
+def test_a_control_that_differs_from_itself_is_an_alarm(tmp_path):
+    for slot in range(5):
+        slot_file(tmp_path, slot, {"plain": {}, "again": {}}, {"plain": [1.0] * 3, "again": [0.9] * 3})
+    again = merged(tmp_path, {"plain": "ours", "again": "control"})["again"]
+    assert (again["verdict"], again["note"]) == (
+        "faster",
+        "faster than itself: distrust close verdicts of this task",
+    )
+
+
+def test_a_task_that_was_never_begun_is_listed_by_its_anchor(tmp_path):
+    results.merge(tmp_path, planned(), ended="", reason="interrupted")
+    (row,) = table(tmp_path, "summary")
+    assert (row["contestant"], row["status"], row["note"]) == ("plain", "NOT RUN", "the run ended before it")
+    assert info(tmp_path)["resume"] == f"python -m bench --resume {tmp_path.name}"
+
+
+def test_the_same_slots_give_the_same_bytes(tmp_path):
+    for slot in range(3):
+        slot_file(tmp_path, slot, {"plain": {}, "peer": {}}, {"plain": [1.0, 1.5], "peer": [1.25, 1.5]})
+    roles = {"plain": "ours", "peer": "peer"}
+    merged(tmp_path, roles)
+    first = {name: (tmp_path / name).read_bytes() for name in FILES}
+    merged(tmp_path, roles)
+    assert {name: (tmp_path / name).read_bytes() for name in FILES} == first
+
+
+def test_only_wide_intervals_of_the_first_slots_ask_for_more(tmp_path):
+    for slot, ns in enumerate([1.0, 1.0, 5.0]):
+        slot_file(tmp_path, slot, {"plain": {}, "peer": {}}, {"plain": [1.0], "peer": [ns]})
+    merged(tmp_path, {"plain": "ours", "peer": "peer"})
+    assert results.widths(tmp_path, planned(), slots=2) == {"zoo.pair.ints.n=10": 0.0}
+    assert results.widths(tmp_path, planned(), slots=3)["zoo.pair.ints.n=10"] > 1
+
+
+def test_a_breadcrumb_is_the_last_step_and_nothing_of_longer_ones_before(tmp_path):
+    crumb = Breadcrumb(tmp_path / "crumb")
+    crumb.drop("a.task.with.a.long.name", "contestant", "gate")
+    crumb.drop("b", "", "data")
+    last = Breadcrumb.read(tmp_path / "crumb")
+    assert last is not None
+    assert last[:3] == Step("b", "", "data", 0.0)[:3]
+    assert Breadcrumb.read(tmp_path / "none") is None
+
+
+# pytest-benchmark
+
+
+def by_hand(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "bench/test_race.py", "-q", "-p", "no:cacheprovider", *words]
+    return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+
+
+def test_by_hand_the_race_is_an_ordinary_benchmark(bench, tmp_path):
+    done = by_hand("-k", "pair", "--benchmark-only", f"--benchmark-json={tmp_path / 'out.json'}")
+    assert done.returncode == 0, done.stdout
+    told = json.loads((tmp_path / "out.json").read_text())
+    assert [b["name"] for b in told["benchmarks"]] == ["plain", "again", "more", "nothing", "maximum"]
+    assert {b["group"] for b in told["benchmarks"]} == {"zoo.pair.ints.n=10"}
+    assert {len(b["stats"]["data"]) for b in told["benchmarks"]} == {15}  # aligned by round
+    assert "llvm_cpu" in told["machine_info"]
+
+
+def test_by_hand_a_wrong_answer_fails_the_test_even_without_timing(bench):
+    assert by_hand("-k", "pair", "--benchmark-disable").returncode == 0
+    skipped = by_hand("-k", "pair", "--benchmark-skip")
+    assert "1 skipped" in skipped.stdout
+
+
+def test_the_private_names_of_pytest_benchmark_are_still_there(request):
+    session = request.config._benchmarksession
+    assert isinstance(session.benchmarks, list)
+    accepted = inspect.signature(BenchmarkFixture.__init__).parameters
+    given = {"node", "add_stats", "logger", "warner", "disabled", *session.options}
+    required = {name for name, p in accepted.items() if p.default is inspect.Parameter.empty} - {"self"}
+    assert required <= given <= accepted.keys()
+    added: list[object] = []
+    node = SimpleNamespace(name="n", nodeid="n")
+    fixture = BenchmarkFixture(
+        node, add_stats=added.append, logger=session.logger, warner=None, disabled=False, **session.options
+    )
+    assert fixture._mode is None
+    made = fixture._make_stats(10)
+    made.update(50.0)
+    assert added == [made]
+    assert made.stats.data == [5.0]
