@@ -109,7 +109,7 @@ def _load(bits: int) -> Any:
         signature = types.Integer.from_bitwidth(bits, signed=False)(array, types.uint64)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            pointer = item_pointer(context, builder, signature.args[0], *args, bits // 8)
+            pointer = item_pointer(context, builder, signature.args[0], args[0], args[1], bits // 8)
             value = builder.load(builder.bitcast(pointer, ir.IntType(bits).as_pointer()))
             value.align = 1
             return value
@@ -162,7 +162,7 @@ def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
     signature = types.void(array, types.uint64)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = item_pointer(context, builder, signature.args[0], *args, 1)
+        pointer = item_pointer(context, builder, signature.args[0], args[0], args[1], 1)
         pointer = builder.bitcast(pointer, ir.IntType(8).as_pointer())
         i32 = ir.IntType(32)
         function_type = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])

@@ -91,6 +91,8 @@ class _CacheFile(caching.IndexDataCacheFile):  # type: ignore[misc]
 
 
 class _Cache(caching.FunctionCache):  # type: ignore[misc]
+    _cache_file: Any
+
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         old = self._cache_file

@@ -64,7 +64,9 @@ def unpack(kind: str, version: int, data: Any) -> tuple[Parameters, memoryview]:
     """Return the parameters and the payload, or raise ``CorruptDataError`` saying what is wrong."""
     view = memoryview(data).cast("B")
     if bytes(view[:8]) != MAGIC:
-        raise CorruptDataError(f"these {len(view)} bytes do not start with {MAGIC!r}: not a Hotpath structure")
+        raise CorruptDataError(
+            f"these {len(view)} bytes do not start with {MAGIC!r}: not a Hotpath structure"
+        )
     if len(view) < 12:
         raise CorruptDataError(f"truncated: {len(view)} bytes hold no header")
     length = int.from_bytes(view[8:12], "little")
@@ -74,7 +76,9 @@ def unpack(kind: str, version: int, data: Any) -> tuple[Parameters, memoryview]:
     size = int.from_bytes(view[body - 12 : body - 4], "little")
     if len(view) != body + size:
         raise CorruptDataError(f"expected a payload of {size} bytes, found {len(view) - body}")
-    if zlib.crc32(view[body:], zlib.crc32(view[: body - 4])) != int.from_bytes(view[body - 4 : body], "little"):
+    if zlib.crc32(view[body:], zlib.crc32(view[: body - 4])) != int.from_bytes(
+        view[body - 4 : body], "little"
+    ):
         raise CorruptDataError("the checksum does not match: these bytes were altered")
     return Parameters(_parameters(kind, version, bytes(view[12 : 12 + length]))), view[body:]
 

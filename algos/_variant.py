@@ -35,7 +35,7 @@ class Variant(NamedTuple):
         return getattr(import_module(module), name)
 
 
-def face(package: str, targets: "Iterable[str]") -> "tuple[list[str], Callable[[str], Any]]":
+def face(package: str, targets: Iterable[str]) -> tuple[list[str], Callable[[str], Any]]:
     """Make a family's ``__all__`` and ``__getattr__`` from its targets: a name loads when asked for."""
     where = {target.partition(":")[2]: target for target in targets}
 

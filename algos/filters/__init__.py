@@ -28,7 +28,7 @@ VARIANTS = (
     Variant(
         name="CuckooFilter",
         target="algos.filters.cuckoo:CuckooFilter",
-        paper="Fan, Andersen, Kaminsky, Mitzenmacher: Cuckoo filter: practically better than Bloom, CoNEXT 2014",
+        paper="Fan, Andersen, Kaminsky, Mitzenmacher: Cuckoo filter, CoNEXT 2014",
         topics=("16.5", "18.9", "33.7"),
         properties=frozenset({"mergeable", "removable"}),
     ),

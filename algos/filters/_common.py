@@ -58,7 +58,9 @@ def only_one(**given: Any) -> None:
 def check_hashes(hashes: Any) -> NDArray[np.uint64]:
     """Return ready hashes as a contiguous uint64 array; anything else is refused, not converted."""
     if not isinstance(hashes, np.ndarray) or hashes.dtype != np.uint64 or hashes.ndim != 1:
-        found = f"{hashes.dtype}{list(hashes.shape)}" if isinstance(hashes, np.ndarray) else type(hashes).__name__
+        found = (
+            f"{hashes.dtype}{list(hashes.shape)}" if isinstance(hashes, np.ndarray) else type(hashes).__name__
+        )
         raise TypeError(f"hashes must be a uint64[n] NumPy array, not {found}; hash64 makes one")
     return np.ascontiguousarray(hashes)
 

@@ -63,7 +63,9 @@ def bitset(data: bytes | bytearray | memoryview) -> memoryview:
         if byte < 0x80:
             break
     if bytes(view[at : at + len(_REST)]) != _REST:
-        raise CorruptDataError("the header names another algorithm, hash or compression than BLOCK, XXHASH, none")
+        raise CorruptDataError(
+            "the header names another algorithm, hash or compression than BLOCK, XXHASH, none"
+        )
     nbytes, at = number >> 1, at + len(_REST)
     if number & 1 or len(view) - at != nbytes:
         raise CorruptDataError(f"the header promises {nbytes} bytes of bits, {len(view) - at} follow")
@@ -83,7 +85,8 @@ class _Words32:
     def __len__(self) -> int:
         return len(self.values)
 
-    def hash_into(self, algorithm: Any, seed: Any, lo: int, hi: int, out: Any) -> None:
+    def hash_into(self, algorithm: Any, seed: Any, lo: int, hi: int, out: Any) -> None:  # noqa: ARG002
+        """Hash values ``lo..hi`` into ``out``: a column's hash is xxHash64 whatever was asked."""
         words32(self.values[lo:hi], seed, out)
 
 
@@ -113,7 +116,9 @@ class PlainHasher(KeyHasher):
             return Dictionary(piece.indices, self._plain(piece.values), piece.valid)
         if isinstance(piece, Text) != (self.physical_type == "byte_array"):
             kind = "text" if isinstance(piece, Text) else "numbers"
-            raise TypeError(f"{kind} cannot be keys of a Parquet column of physical type {self.physical_type}")
+            raise TypeError(
+                f"{kind} cannot be keys of a Parquet column of physical type {self.physical_type}"
+            )
         if isinstance(piece, Text):
             return piece
         return self._numbers(piece)
@@ -121,7 +126,9 @@ class PlainHasher(KeyHasher):
     def _numbers(self, piece: Words) -> Any:
         values, wanted = piece.values, "f" if self.physical_type in ("float", "double") else "iu"
         if values.dtype.kind not in wanted and len(values):
-            raise TypeError(f"{values.dtype} keys in a Parquet column of type {self.physical_type}; cast them")
+            raise TypeError(
+                f"{values.dtype} keys in a Parquet column of type {self.physical_type}; cast them"
+            )
         if self.physical_type == "double":
             return Words(np.ascontiguousarray(values, np.float64).view(np.uint64), piece.valid)
         if self.physical_type == "float":
@@ -134,8 +141,12 @@ class PlainHasher(KeyHasher):
 def _as_int32(values: Any) -> Any:
     """Take integers in [-2^31, 2^32) as 32-bit two's complement."""
     if values.dtype.itemsize > 4:
-        outside = (values > 0xFFFF_FFFF) if values.dtype.kind == "u" else (values < -(1 << 31)) | (values >> 32 > 0)
+        outside = (
+            (values > 0xFFFF_FFFF) if values.dtype.kind == "u" else (values < -(1 << 31)) | (values >> 32 > 0)
+        )
         if outside.any():
             i = int(np.argmax(outside))
-            raise OverflowError(f"key {values[i]} at position {i} is outside [-2**31, 2**32) of an int32 column")
+            raise OverflowError(
+                f"key {values[i]} at position {i} is outside [-2**31, 2**32) of an int32 column"
+            )
     return np.ascontiguousarray(values.astype(np.int64).astype(np.uint32))

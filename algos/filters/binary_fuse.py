@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from algos import _state
 
-DTYPES = {8: np.dtype("<u1"), 16: np.dtype("<u2")}
+DTYPES: dict[int, np.dtype[Any]] = {8: np.dtype("<u1"), 16: np.dtype("<u2")}
 FIRST_STATE = U64(0x726B2B9D438B9D4D)
 MAX_SEGMENT = 1 << 18
 MAX_KEYS = 1 << 31
@@ -141,7 +141,7 @@ def _gather(hashes: Any, n: Any, segment: Any, span: Any, counts: Any, sums: Any
 @kernel
 def _peel(segment: Any, span: Any, counts: Any, sums: Any, alone: Any, order: Any, arms: Any) -> Any:
     """Take off, one after the other, the hashes that are alone somewhere; return how many came off."""
-    queue = 0
+    queue: Any = 0
     for at in range(counts.size):
         alone[queue] = np.uint32(at)
         queue += np.int64(counts[at] >> np.uint8(2) == 1)
@@ -249,6 +249,16 @@ class BinaryFuseFilter(Filter):
 
     __slots__ = ("_fingerprints", "_fuse_seed", "_hasher", "_keys", "bits")
 
+    def __init__(self) -> None:
+        raise TypeError("all keys must be known at once: use BinaryFuseFilter.build(keys)")
+
+    def _set_up(self, bits: int, seed: int, fuse_seed: int, fingerprints: NDArray[Any], keys: int) -> None:
+        self.bits = bits
+        self._hasher = house_hasher(seed)
+        self._fuse_seed = fuse_seed
+        self._fingerprints = fingerprints
+        self._keys = keys
+
     @classmethod
     def build(cls, keys: Any, fpr: float | None = None, bits: int | None = None, *, seed: int = 0) -> Self:
         """Make a filter of all distinct ``keys``; nulls are skipped. O(n)."""
@@ -276,13 +286,11 @@ class BinaryFuseFilter(Filter):
         if len(hashes) > MAX_KEYS:
             raise ValueError(f"{len(hashes)} keys are more than the 2**31 of one fuse; build several")
         self = cls.__new__(cls)
-        self.bits = bits
-        self._hasher = house_hasher(seed)
-        self._fuse_seed, self._fingerprints, self._keys = _construct(hashes, bits)
+        self._set_up(bits, seed, *_construct(hashes, bits))
         return self
 
     def __len__(self) -> int:
-        """The number of distinct keys."""
+        """Return the number of distinct keys."""
         return self._keys
 
     @property
@@ -310,15 +318,16 @@ class BinaryFuseFilter(Filter):
 
     @classmethod
     def _restore(cls, parameters: _state.Parameters, payload: memoryview) -> Self:
-        self = cls.__new__(cls)
-        self.bits = parameters.choice("bits", tuple(DTYPES))
-        self._keys = parameters.integer("keys", 0, MAX_KEYS)
-        self._fuse_seed = parameters.integer("fuse_seed", 0, (1 << 64) - 1)
-        self._hasher = house_hasher(parameters.integer("seed", 0, (1 << 64) - 1))
-        segment, count = _geometry(self._keys)
+        bits = parameters.choice("bits", tuple(DTYPES))
+        keys = parameters.integer("keys", 0, MAX_KEYS)
+        fuse_seed = parameters.integer("fuse_seed", 0, (1 << 64) - 1)
+        segment, count = _geometry(keys)
         positions = (count + 2) * segment
-        if len(payload) != positions * self.bits // 8:
-            raise CorruptDataError(f"{self._keys} keys have {positions} fingerprints, not {len(payload)} bytes")
-        self._fingerprints = aligned_zeros(positions, DTYPES[self.bits])
-        self._fingerprints[:] = np.frombuffer(payload, DTYPES[self.bits])
+        if len(payload) != positions * bits // 8:
+            raise CorruptDataError(f"{keys} keys have {positions} fingerprints, not {len(payload)} bytes")
+        fingerprints = aligned_zeros(positions, DTYPES[bits])
+        fingerprints[:] = np.frombuffer(payload, DTYPES[bits])
+        self = cls.__new__(cls)
+        seed = parameters.integer("seed", 0, (1 << 64) - 1)
+        self._set_up(bits, seed, fuse_seed, fingerprints, keys)
         return self

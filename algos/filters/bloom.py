@@ -57,7 +57,11 @@ def _position(point: Any, bits: Any) -> Any:
 def _contains(words: Any, hash_count: Any, hashes: Any, out: Any) -> None:
     """Probe in rounds: test one bit of every key in question, keep those that had it, go on."""
     bits, n = U64(words.size) << U6, hashes.size
-    points, positions, members = np.empty(ROUND, np.uint64), np.empty(ROUND, np.uint64), np.empty(ROUND, np.int64)
+    points, positions, members = (
+        np.empty(ROUND, np.uint64),
+        np.empty(ROUND, np.uint64),
+        np.empty(ROUND, np.int64),
+    )
     steps = np.empty(ROUND, np.uint64)
     for lo in range(0, n, ROUND):
         left = min(ROUND, n - lo)
@@ -69,7 +73,7 @@ def _contains(words: Any, hash_count: Any, hashes: Any, out: Any) -> None:
             for j in range(left):
                 positions[j] = _position(points[j], bits)
                 prefetch(words, positions[j] >> U6)
-            kept = 0
+            kept: Any = 0
             for j in range(left):
                 p = positions[j]
                 hit = (words[p >> U6] >> (p & U63)) & U1

@@ -284,7 +284,7 @@ class CuckooFilter(GrowingFilter):
         return self
 
     def __len__(self) -> int:
-        """The number of keys in the filter, each time it was added."""
+        """Return the number of keys in the filter, each as often as it was added."""
         return self._used
 
     @property

@@ -282,10 +282,15 @@ class SplitBlockBloomFilter(GrowingFilter):
         seed: int = 0,
         physical_type: str | None = None,
     ) -> Self:
-        """Make a filter of all ``keys``, sized for their number (with repeats), O(n)."""
+        """Make a filter of all ``keys``, sized for their number (with repeats), O(n).
+
+        With ``physical_type`` and no ``bits_per_key`` it is then folded, as Parquet writers do.
+        """
         parts = _hasher(seed, physical_type).pieces(keys)
         self = cls(count_keys(parts), fpr, bits_per_key, seed=seed, physical_type=physical_type)
         self._add_pieces(parts)
+        if physical_type is not None and bits_per_key is None:
+            self.fold(DEFAULT_FPR if fpr is None else fpr)
         return self
 
     @property
@@ -312,6 +317,23 @@ class SplitBlockBloomFilter(GrowingFilter):
         if self._words.size != other._words.size:
             raise ValueError(f"cannot merge {other.nbytes} bytes into {self.nbytes}; make both alike")
         np.bitwise_or(self._words, other._words, out=self._words)
+
+    def fold(self, fpr: float) -> None:
+        """Halve the filter as often as its share of set bits says that ``fpr`` is still kept.
+
+        Neighbouring blocks are OR-ed, which equals having built the smaller filter. Arrow's Parquet
+        writer does this to a filter planned for more distinct values than came. Needs a ``physical_type``.
+        """
+        check_fpr(fpr)
+        if self.physical_type is None:
+            raise ValueError("physical_type=None: only Parquet's powers of two can be folded; set one")
+        empty = 1.0 - int(np.bitwise_count(self._words).sum(dtype=np.int64)) / (8.0 * self.nbytes)
+        merged = 1
+        while 2 * merged <= self._words.size // 8 and (1.0 - empty ** (2 * merged)) ** 8 <= fpr:
+            merged *= 2
+        folded = np.bitwise_or.reduce(self._words.reshape(-1, merged, 8), axis=1).ravel()
+        self._words = aligned_zeros(folded.size, np.uint32)
+        self._words[:] = folded
 
     def to_parquet_bytes(self) -> bytes:
         """Return the filter as it stands in a Parquet file: Thrift header, then the bits."""

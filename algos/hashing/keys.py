@@ -151,6 +151,8 @@ def one(key: Any) -> Piece | None:
     """Normalise a single key to a piece of length 1; ``None`` (a null) gives ``None``."""
     if key is None:
         return None
+    if type(key) is int and -(1 << 63) <= key < 1 << 63:  # the common case, without a list's checks
+        return Words(np.array([key], np.int64))
     if isinstance(key, np.generic):
         return _from_numpy(np.array([key]))
     return _from_list([key])
@@ -233,8 +235,9 @@ def _first_stranger(values: list[Any]) -> str:
     first = type(next(v for v in values if v is not None))
     for i, value in enumerate(values):
         if type(value) not in (int, str, bytes, float):
+            kind = f"{type(value).__name__}, not int, str, bytes or float"
             hint = "; whether True is 1 is yours to say: use int()" if type(value) is bool else ""
-            return f"key {value!r} at position {i} is a {type(value).__name__}, not int, str, bytes or float{hint}"
+            return f"key {value!r} at position {i} is a {kind}{hint}"
         if type(value) is not first:
             kinds = f"{type(value).__name__}, those before it are {first.__name__}"
             return f"key {value!r} at position {i} is a {kinds}: a batch holds keys of one type"
@@ -280,10 +283,10 @@ def _from_pandas(series: Any) -> list[Piece]:
 
 def _pyarrow() -> Any:
     try:
-        import pyarrow
+        import pyarrow as pa
     except ImportError:
         raise TypeError("these keys speak Arrow: install pyarrow (pip install 'hotpath[arrow]')") from None
-    return pyarrow
+    return pa
 
 
 def _from_arrow(keys: Any) -> list[Piece]:
@@ -330,7 +333,9 @@ def _validity(array: Any) -> Any:
 def _fixed_values(kind: Any, array: Any) -> Any:
     """View an Arrow primitive array's values, nulls included."""
     if kind.bit_width > 64:
-        raise TypeError(f"keys of Arrow type {kind} are wider than 64 bits; cast to an integer or string type")
+        raise TypeError(
+            f"keys of Arrow type {kind} are wider than 64 bits; cast to an integer or string type"
+        )
     t = _pyarrow().types
     letter = "f" if t.is_floating(kind) else "u" if t.is_unsigned_integer(kind) else "i"
     buffer = array.buffers()[1]
@@ -355,4 +360,3 @@ def _offsets_and_data(array: Any, dtype: Any) -> tuple[Any, Any]:
     width = np.dtype(dtype).itemsize
     rows = np.frombuffer(offsets, dtype, len(array) + 1, array.offset * width)
     return np.frombuffer(b"" if data is None else data, np.uint8), rows
-

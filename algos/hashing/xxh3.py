@@ -72,6 +72,7 @@ def _finish8(x: Any, n: Any) -> Any:
 
 @inlined
 def xxh3_key(seed: Any) -> Any:
+    """Return what an 8-byte input is XORed with, secret and seed in one."""
     swapped = byteswap(seed & M32)  # the low half's bytes reversed, already shifted into the upper half
     return _K8 - (seed ^ swapped)
 
