@@ -45,7 +45,7 @@ class Parameters:
 
     def choice(self, name: str, options: tuple[Any, ...]) -> Any:
         """Return one of ``options``."""
-        value = self._values.get(name)
+        value = self._values.get(name, Ellipsis)  # a missing one is none of the options, not even None
         if not any(value == option and type(value) is type(option) for option in options):
             raise CorruptDataError(f"parameter {name}={value!r} is not one of {options}")
         return value

@@ -30,6 +30,16 @@ def check_capacity(capacity: Any) -> int:
     return capacity
 
 
+def check_count(count: Any) -> int:
+    """Return a number of keys, or say which numbers are possible."""
+    if isinstance(count, bool) or not hasattr(count, "__index__"):
+        raise TypeError(f"count must be an int, not {type(count).__name__}")
+    count = int(count)
+    if count < 0:
+        raise ValueError(f"count={count} is below 0; it is a number of keys")
+    return count
+
+
 def check_fpr(fpr: Any) -> float:
     """Return the false-positive rate, or say which are possible."""
     if isinstance(fpr, bool) or not isinstance(fpr, (int, float, np.floating)):
@@ -209,7 +219,7 @@ class GrowingFilter(Filter):
         """Refuse to merge filters whose bits mean different things."""
         if type(other) is not type(self):
             raise ValueError(f"cannot merge a {type(other).__name__} into a {type(self).__name__}")
-        mine, theirs = self._parameters(), other._parameters()
+        mine, theirs = ({**f._parameters(), "nbytes": f.nbytes} for f in (self, other))
         differing = [f"{k}={mine[k]!r} and {theirs[k]!r}" for k in mine if mine[k] != theirs[k]]
         if differing:
             raise ValueError(f"cannot merge filters with {', '.join(differing)}; make both alike")
@@ -218,6 +228,18 @@ class GrowingFilter(Filter):
 def count_keys(parts: list[Piece]) -> int:
     """Return the number of keys that are not null, at least 1: what a filter of them is planned for."""
     return max(1, sum(len(p) if p.valid is None else int(np.count_nonzero(p.valid)) for p in parts))
+
+
+def all_hashes(hasher: KeyHasher, keys: Any) -> NDArray[np.uint64]:
+    """Hash a whole batch; nulls are left out."""
+    parts = hasher.pieces(keys)
+    out, end = np.empty(sum(map(len, parts)), np.uint64), 0
+    for part in parts:
+        for lo, hashes in hasher.chunks(part):
+            chosen = hashes if part.valid is None else hashes[part.valid[lo : lo + len(hashes)]]
+            out[end : end + len(chosen)] = chosen
+            end += len(chosen)
+    return out[:end]
 
 
 def house_hasher(seed: int) -> KeyHasher:

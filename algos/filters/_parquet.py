@@ -17,7 +17,8 @@ from algos.hashing.keys import Dictionary, Piece, Text, Words, one, pieces
 from algos.hashing.xxh64 import XXH64, words32
 
 TYPES = ("int32", "int64", "float", "double", "byte_array")
-MIN_BYTES, MAX_BYTES = 32, 128 << 20
+MAX_BYTES = 128 << 20
+"""The largest filter that writers make, whatever rate is asked for."""
 
 _I32_FIELD = b"\x15"
 _UNION_FIRST = b"\x1c\x1c\x00\x00"  # a union whose first member, an empty struct, is set
@@ -29,10 +30,10 @@ def bits(capacity: int, fpr: float) -> float:
     return -8.0 * capacity / math.log1p(-(fpr**0.125))
 
 
-def check_size(nbytes: int) -> None:
-    """Refuse what no Parquet writer writes."""
-    if nbytes & (nbytes - 1) or not MIN_BYTES <= nbytes <= MAX_BYTES:
-        raise CorruptDataError(f"a Parquet filter of {nbytes} bytes: it has a power of two from 32 to 2**27")
+def check_type(physical_type: Any) -> None:
+    """Refuse a physical type whose values have no Bloom filter here."""
+    if physical_type not in TYPES:
+        raise ValueError(f"physical_type={physical_type!r} is not one of {', '.join(TYPES)}")
 
 
 def header(nbytes: int) -> bytes:
@@ -69,7 +70,8 @@ def bitset(data: bytes | bytearray | memoryview) -> memoryview:
     nbytes, at = number >> 1, at + len(_REST)
     if number & 1 or len(view) - at != nbytes:
         raise CorruptDataError(f"the header promises {nbytes} bytes of bits, {len(view) - at} follow")
-    check_size(nbytes)
+    if not nbytes or nbytes % 32:
+        raise CorruptDataError(f"{nbytes} bytes of bits are not a whole number of 32-byte blocks")
     return view[at:]
 
 
@@ -96,8 +98,7 @@ class PlainHasher(KeyHasher):
     __slots__ = ("physical_type",)
 
     def __init__(self, physical_type: str, seed: int) -> None:
-        if physical_type not in TYPES:
-            raise ValueError(f"physical_type={physical_type!r} is not one of {', '.join(TYPES)}")
+        check_type(physical_type)
         if seed != 0:
             raise ValueError(f"seed={seed}: Parquet fixes the seed at 0; leave it out")
         super().__init__(XXH64, 0)
@@ -112,6 +113,8 @@ class PlainHasher(KeyHasher):
 
     def _plain(self, piece: Piece) -> Any:
         """Encode a house piece as the physical type, or say why it cannot be one."""
+        if not len(piece) or (piece.valid is not None and not piece.valid.any()):
+            return Words(np.zeros(len(piece), np.int64), np.zeros(len(piece), np.bool_))
         if isinstance(piece, Dictionary):
             return Dictionary(piece.indices, self._plain(piece.values), piece.valid)
         if isinstance(piece, Text) != (self.physical_type == "byte_array"):
@@ -125,28 +128,40 @@ class PlainHasher(KeyHasher):
 
     def _numbers(self, piece: Words) -> Any:
         values, wanted = piece.values, "f" if self.physical_type in ("float", "double") else "iu"
-        if values.dtype.kind not in wanted and len(values):
+        if values.dtype.kind not in wanted:
             raise TypeError(
                 f"{values.dtype} keys in a Parquet column of type {self.physical_type}; cast them"
             )
         if self.physical_type == "double":
             return Words(np.ascontiguousarray(values, np.float64).view(np.uint64), piece.valid)
         if self.physical_type == "float":
-            return _Words32(np.ascontiguousarray(values, np.float32).view(np.uint32), piece.valid)
+            return _Words32(_as_float32(values, piece.valid).view(np.uint32), piece.valid)
         if self.physical_type == "int32":
-            return _Words32(_as_int32(values), piece.valid)
+            return _Words32(_as_int32(values, piece.valid), piece.valid)
         return piece
 
 
-def _as_int32(values: Any) -> Any:
-    """Take integers in [-2^31, 2^32) as 32-bit two's complement."""
+def _refuse(outside: Any, values: Any, valid: Any, bounds: str) -> None:
+    """Raise for the first value outside; what lies under a null does not count."""
+    if valid is not None:
+        outside = outside & valid
+    if outside.any():
+        i = int(np.argmax(outside))
+        raise OverflowError(f"key {values[i]} at position {i} is outside {bounds}")
+
+
+def _as_int32(values: Any, valid: Any) -> Any:
+    """Take integers as 32-bit two's complement."""
     if values.dtype.itemsize > 4:
-        outside = (
-            (values > 0xFFFF_FFFF) if values.dtype.kind == "u" else (values < -(1 << 31)) | (values >> 32 > 0)
-        )
-        if outside.any():
-            i = int(np.argmax(outside))
-            raise OverflowError(
-                f"key {values[i]} at position {i} is outside [-2**31, 2**32) of an int32 column"
-            )
+        over = values > 0xFFFF_FFFF
+        outside = over if values.dtype.kind == "u" else over | (values < -(1 << 31))
+        _refuse(outside, values, valid, "[-2**31, 2**32) of an int32 column")
     return np.ascontiguousarray(values.astype(np.int64).astype(np.uint32))
+
+
+def _as_float32(values: Any, valid: Any) -> Any:
+    """Round floats to 32 bits, as a column stores them."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = np.ascontiguousarray(values, np.float32)
+    _refuse(np.isinf(rounded) & ~np.isinf(values), values, valid, "the range of a float column")
+    return rounded

@@ -26,9 +26,9 @@ from algos.errors import CorruptDataError, HotpathError
 from algos.filters._common import (
     DEFAULT_FPR,
     Filter,
+    all_hashes,
     check_fpr,
     check_hashes,
-    count_keys,
     house_hasher,
     only_one,
 )
@@ -249,7 +249,7 @@ class BinaryFuseFilter(Filter):
 
     __slots__ = ("_fingerprints", "_fuse_seed", "_hasher", "_keys", "bits")
 
-    def __init__(self) -> None:
+    def __init__(self, *_: Any, **__: Any) -> None:
         raise TypeError("all keys must be known at once: use BinaryFuseFilter.build(keys)")
 
     def _set_up(self, bits: int, seed: int, fuse_seed: int, fingerprints: NDArray[Any], keys: int) -> None:
@@ -262,15 +262,7 @@ class BinaryFuseFilter(Filter):
     @classmethod
     def build(cls, keys: Any, fpr: float | None = None, bits: int | None = None, *, seed: int = 0) -> Self:
         """Make a filter of all distinct ``keys``; nulls are skipped. O(n)."""
-        hasher = house_hasher(seed)
-        parts = hasher.pieces(keys)
-        hashes, base = np.empty(count_keys(parts), np.uint64), 0
-        for part in parts:
-            for lo, chunk in hasher.chunks(part):
-                chosen = chunk if part.valid is None else chunk[part.valid[lo : lo + len(chunk)]]
-                hashes[base : base + len(chosen)] = chosen
-                base += len(chosen)
-        return cls.build_hashes(hashes[:base], fpr, bits, seed=seed)
+        return cls.build_hashes(all_hashes(house_hasher(seed), keys), fpr, bits, seed=seed)
 
     @classmethod
     def build_hashes(
@@ -280,13 +272,13 @@ class BinaryFuseFilter(Filter):
         only_one(fpr=fpr, bits=bits)
         if bits is None:
             bits = _bits_for(check_fpr(DEFAULT_FPR if fpr is None else fpr))
-        elif bits not in DTYPES:
+        elif bits not in tuple(DTYPES):
             raise ValueError(f"bits={bits!r} is not one of {tuple(DTYPES)}")
         hashes = check_hashes(hashes)
         if len(hashes) > MAX_KEYS:
             raise ValueError(f"{len(hashes)} keys are more than the 2**31 of one fuse; build several")
         self = cls.__new__(cls)
-        self._set_up(bits, seed, *_construct(hashes, bits))
+        self._set_up(int(bits), seed, *_construct(hashes, int(bits)))
         return self
 
     def __len__(self) -> int:

@@ -10,7 +10,8 @@ either finds the other without the key::
 A lookup reads two cache lines. The law: at a load of ``a`` of its slots, fpr = 1 - (1 - q)^(8 a) with
 ``q = 2^-bits (1 + 2^(1 - bits))`` (the fingerprint that 0 becomes is twice as frequent): about
 8 / 2^bits. Planned for 95 % load. It counts: a key added twice must be removed twice, the same key fits
-eight times at most, and removing a key that was never added may remove another.
+eight times at most (a stream with many repeats belongs in a Bloom filter), and removing a key that was
+never added may remove another.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from algos.filters._common import (
     DEFAULT_FPR,
     MAX_CAPACITY,
     GrowingFilter,
+    all_hashes,
     check_capacity,
+    check_count,
     check_fpr,
     check_hashes,
-    count_keys,
     house_hasher,
     only_one,
 )
@@ -160,7 +162,7 @@ def _add(table: Any, bits: Any, buckets: Any, hashes: Any) -> Any:
 
 @kernel
 def _add_new(table: Any, bits: Any, buckets: Any, hashes: Any, new: Any) -> Any:
-    """Add those not found, until one finds no place; return how many were looked at."""
+    """Add until one finds no place, noting which were not found before; return how many were added."""
     bits, buckets = U64(bits), U64(buckets)
     stride, slot, ones = bits >> U1, (U1 << bits) - U1, _ones(bits)
     highs, trail = ones << (bits - U1), np.empty((MAX_KICKS, 2), np.uint64)
@@ -168,7 +170,7 @@ def _add_new(table: Any, bits: Any, buckets: Any, hashes: Any, new: Any) -> Any:
         f, bucket = _fingerprint(hashes[i], slot), _first(hashes[i], buckets)
         a, b = load64(table, bucket * stride), load64(table, _other(bucket, f, buckets) * stride)
         new[i] = not (_has(a, f * ones, ones, slot, highs) | _has(b, f * ones, ones, slot, highs))
-        if new[i] and not _place(table, bits, buckets, f, bucket, trail):
+        if not _place(table, bits, buckets, f, bucket, trail):
             return i
     return hashes.size
 
@@ -265,7 +267,7 @@ class CuckooFilter(GrowingFilter):
         buckets = math.ceil(capacity / (4.0 * LOAD)) + math.isqrt(capacity) // 16 + 2
         if buckets > MAX_BUCKETS:
             raise ValueError(f"capacity={capacity} needs more than 2**32 buckets; ask for less")
-        self._set_up(capacity, bits, seed, buckets)
+        self._set_up(capacity, int(bits), seed, buckets)
         self._used = 0
 
     def _set_up(self, capacity: int, bits: int, seed: int, buckets: int) -> None:
@@ -277,10 +279,10 @@ class CuckooFilter(GrowingFilter):
 
     @classmethod
     def build(cls, keys: Any, fpr: float | None = None, bits: int | None = None, *, seed: int = 0) -> Self:
-        """Make a filter of all distinct ``keys``, sized for their number (with repeats), O(n)."""
-        parts = house_hasher(seed).pieces(keys)
-        self = cls(count_keys(parts), fpr, bits, seed=seed)
-        self._add_pieces(parts, return_new=True)
+        """Make a filter that holds each distinct key once, O(n log n): equal keys are sorted out first."""
+        hashes = np.unique(all_hashes(house_hasher(seed), keys))
+        self = cls(max(1, len(hashes)), fpr, bits, seed=seed)
+        self._insert(hashes)
         return self
 
     def __len__(self) -> int:
@@ -294,7 +296,7 @@ class CuckooFilter(GrowingFilter):
 
     def expected_fpr(self, count: int | None = None) -> float:
         """Return the chance that a key never added is found, with what it holds or with ``count`` keys."""
-        keys = self._used if count is None else check_capacity(count)
+        keys = self._used if count is None else check_count(count)
         return law(self.bits, min(1.0, keys / (4 * self._buckets)))
 
     def remove(self, key: Any) -> bool:
@@ -330,29 +332,30 @@ class CuckooFilter(GrowingFilter):
         """
         self._check_mergeable(other)
         table = self._table.copy()
-        if not _merge(self._table, self.bits, self._buckets, other._table):
+        theirs = table if other is self else other._table
+        if not _merge(self._table, self.bits, self._buckets, theirs):
             self._table[:] = table
             raise self._full(f"{len(other)} more do not fit; this filter is as it was")
-        self._used += other._used
+        self._used = int(_count(self._table, self.bits, self._buckets))
 
     def _full(self, what: str) -> CapacityError:
         slots = f"{self._used:,} of {4 * self._buckets:,} slots are in use"
         return CapacityError(f"{slots} and {what}. Build a filter for more than capacity={self.capacity}")
 
+    def _note(self, added: int, asked: int) -> None:
+        """Count the keys added; raise if one of those asked found no place."""
+        self._used += added
+        if added < asked:
+            raise self._full("a key found no place; the keys before it are in, it and those after it are not")
+
     def _probe(self, hashes: Any, out: Any) -> None:
         _contains(self._table, self.bits, self._buckets, hashes, out)
 
     def _insert(self, hashes: Any) -> None:
-        added = int(_add(self._table, self.bits, self._buckets, hashes))
-        self._used += added
-        if added < len(hashes):
-            raise self._full("a key found no place; the keys before it are in, it and those after it are not")
+        self._note(int(_add(self._table, self.bits, self._buckets, hashes)), len(hashes))
 
     def _insert_new(self, hashes: Any, out: Any) -> None:
-        seen = int(_add_new(self._table, self.bits, self._buckets, hashes, out))
-        self._used += int(out[:seen].sum())
-        if seen < len(hashes):
-            raise self._full("a key found no place; the keys before it are in, it and those after it are not")
+        self._note(int(_add_new(self._table, self.bits, self._buckets, hashes, out)), len(hashes))
 
     def _parameters(self) -> dict[str, Any]:
         return {"capacity": self.capacity, "bits": self.bits, "seed": self.seed}

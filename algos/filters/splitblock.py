@@ -34,6 +34,7 @@ from algos.filters._common import (
     GrowingFilter,
     check_bits_per_key,
     check_capacity,
+    check_count,
     check_fpr,
     count_keys,
     house_hasher,
@@ -51,6 +52,7 @@ SALT = np.array(
     np.uint32,
 )
 MAX_BLOCKS = 1 << 32
+MAX_BITS_PER_KEY = 2048.0
 BATCH = 96
 """Keys per step: their 96 blocks and the 96 being probed fit L1 together; 64..128 measure alike."""
 
@@ -210,7 +212,11 @@ def law(bits_per_key: float) -> float:
 
 def _bits_for(fpr: float) -> float:
     """Invert ``law`` by bisection; it falls from 1 to 0 as the bits per key grow."""
-    low, high = 0.5, 2048.0
+    low, high = 0.125, MAX_BITS_PER_KEY
+    if not law(high) <= fpr <= law(low):
+        raise ValueError(
+            f"fpr={fpr} is outside {law(high):.2g}..{law(low)}: a block's eight bits reach no further"
+        )
     while high - low > 1e-6 * high:
         middle = (low + high) / 2.0
         low, high = (middle, high) if law(middle) > fpr else (low, middle)
@@ -306,7 +312,8 @@ class SplitBlockBloomFilter(GrowingFilter):
         """
         if count is None:
             return float(_density(self._words))
-        return law(8.0 * self.nbytes / check_capacity(count))
+        count = check_count(count)
+        return law(8.0 * self.nbytes / count) if count else 0.0
 
     def merge(self, other: SplitBlockBloomFilter) -> None:
         """Take in all keys of ``other``: bit for bit as if they had been added here.
@@ -314,8 +321,6 @@ class SplitBlockBloomFilter(GrowingFilter):
         Raises ``ValueError`` unless capacity, size, seed and physical type are the same.
         """
         self._check_mergeable(other)
-        if self._words.size != other._words.size:
-            raise ValueError(f"cannot merge {other.nbytes} bytes into {self.nbytes}; make both alike")
         np.bitwise_or(self._words, other._words, out=self._words)
 
     def fold(self, fpr: float) -> None:
@@ -326,10 +331,10 @@ class SplitBlockBloomFilter(GrowingFilter):
         """
         check_fpr(fpr)
         if self.physical_type is None:
-            raise ValueError("physical_type=None: only Parquet's powers of two can be folded; set one")
+            raise ValueError("physical_type=None: only Parquet filters are folded; set one")
         empty = 1.0 - int(np.bitwise_count(self._words).sum(dtype=np.int64)) / (8.0 * self.nbytes)
         merged = 1
-        while 2 * merged <= self._words.size // 8 and (1.0 - empty ** (2 * merged)) ** 8 <= fpr:
+        while self._words.size % (16 * merged) == 0 and (1.0 - empty ** (2 * merged)) ** 8 <= fpr:
             merged *= 2
         folded = np.bitwise_or.reduce(self._words.reshape(-1, merged, 8), axis=1).ravel()
         self._words = aligned_zeros(folded.size, np.uint32)
@@ -349,6 +354,7 @@ class SplitBlockBloomFilter(GrowingFilter):
         not say. Raises ``CorruptDataError`` for anything but a split-block, xxHash, uncompressed filter.
         """
         words = np.frombuffer(_parquet.bitset(data), "<u4")
+        _parquet.check_type(physical_type)
         self = cls.__new__(cls)
         self._set_up(max(1, int(words.size * 32 / _parquet.bits(1, DEFAULT_FPR))), 0, physical_type)
         self._words = aligned_zeros(words.size, np.uint32)
@@ -382,8 +388,6 @@ class SplitBlockBloomFilter(GrowingFilter):
         physical_type = parameters.choice("physical_type", (None, *_parquet.TYPES))
         if not payload or len(payload) % 32 or len(payload) > 32 * MAX_BLOCKS:
             raise CorruptDataError(f"{len(payload)} bytes are not a whole number of 32-byte blocks")
-        if physical_type is not None:
-            _parquet.check_size(len(payload))
         self = cls.__new__(cls)
         seed = parameters.integer("seed", 0, 0 if physical_type else (1 << 64) - 1)
         self._set_up(parameters.integer("capacity", 1, MAX_CAPACITY), seed, physical_type)

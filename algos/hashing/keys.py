@@ -56,8 +56,11 @@ class Words:
 
     def _words(self, lo: int, hi: int) -> Any:
         part = self.values[lo:hi]
+        if part.dtype == np.int64 and part.flags.c_contiguous:
+            return part.view(np.uint64)
         if part.dtype.kind == "f":
-            part = part.astype(np.float64) + 0.0  # -0.0 becomes 0.0
+            with np.errstate(invalid="ignore"):  # signalling NaNs
+                part = part.astype(np.float64) + 0.0  # -0.0 becomes 0.0
             part[np.isnan(part)] = np.nan
             return part.view(np.uint64)
         wide = np.uint64 if part.dtype.kind == "u" else np.int64
@@ -65,6 +68,9 @@ class Words:
 
     def hash_into(self, algorithm: Algorithm, seed: Any, lo: int, hi: int, out: Any) -> None:
         """Hash keys ``lo..hi`` into ``out`` (uint64[hi - lo])."""
+        if hi - lo <= CHUNK:
+            algorithm.words(self._words(lo, hi), seed, out)
+            return
         for at, words in Words(self.values[lo:hi]).spans():
             algorithm.words(words, seed, out[at : at + len(words)])
 
@@ -159,6 +165,8 @@ def one(key: Any) -> Piece | None:
 
 
 def _from_numpy(array: Any) -> Piece:
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError("a masked array hides keys: pass array.compressed(), or an Arrow array with nulls")
     if array.ndim != 1:
         raise TypeError(f"keys must be one-dimensional, not of shape {array.shape}; use .ravel()")
     kind = array.dtype.kind
@@ -208,14 +216,16 @@ def _ends(values: list[Any]) -> Any:
 def _from_list(values: list[Any]) -> Piece:
     """Take Python objects of one type; ``None`` is a null."""
     kinds = set(map(type, values))
-    valid = None
+    valid, named = None, values
     if type(None) in kinds:
         kinds.discard(type(None))
         valid = np.fromiter((v is not None for v in values), np.bool_, len(values))
         filler = next(iter(kinds))() if kinds and kinds <= {int, str, bytes, float} else 0
         values = [filler if v is None else v for v in values]
+    if len(kinds) == 1 and issubclass(next(iter(kinds)), np.generic) and valid is None:
+        return _from_numpy(np.array(values))
     if len(kinds) > 1 or not kinds <= {int, str, bytes, float}:
-        raise TypeError(_first_stranger(values))
+        raise TypeError(_first_stranger(named))
     kind = kinds.pop() if kinds else int
     piece: Piece
     if kind is int:
@@ -234,6 +244,8 @@ def _first_stranger(values: list[Any]) -> str:
     """Describe the first key that is of no accepted type, or not of the type of those before it."""
     first = type(next(v for v in values if v is not None))
     for i, value in enumerate(values):
+        if value is None:
+            continue
         if type(value) not in (int, str, bytes, float):
             kind = f"{type(value).__name__}, not int, str, bytes or float"
             hint = "; whether True is 1 is yours to say: use int()" if type(value) is bool else ""
