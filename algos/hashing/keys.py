@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 CHUNK = 8192
 """Keys converted or hashed at a time: their 64 KiB are still in L2 when they are consumed."""
 
+_PYTHON_KEYS = (int, str, bytes, float)
 _ACCEPTED = (
     "NumPy int, float, bytes, text or datetime64 arrays, Arrow arrays (pyarrow, polars, DuckDB), "
     "pandas Series, or lists of int, str, bytes or float"
@@ -216,28 +217,28 @@ def _ends(values: list[Any]) -> Any:
 def _from_list(values: list[Any]) -> Piece:
     """Take Python objects of one type; ``None`` is a null."""
     kinds = set(map(type, values))
-    valid, named = None, values
-    if type(None) in kinds:
-        kinds.discard(type(None))
-        valid = np.fromiter((v is not None for v in values), np.bool_, len(values))
-        filler = next(iter(kinds))() if kinds and kinds <= {int, str, bytes, float} else 0
-        values = [filler if v is None else v for v in values]
-    if len(kinds) == 1 and issubclass(next(iter(kinds)), np.generic) and valid is None:
-        return _from_numpy(np.array(values))
-    if len(kinds) > 1 or not kinds <= {int, str, bytes, float}:
-        raise TypeError(_first_stranger(named))
+    nulls = type(None) in kinds
+    kinds.discard(type(None))
     kind = kinds.pop() if kinds else int
-    piece: Piece
-    if kind is int:
-        piece = Words(_int_words(values))
-    elif kind is float:
-        piece = Words(np.array(values, np.float64))
-    elif kind is str:
-        piece = _from_str(values)
-    else:
-        piece = _from_bytes(values)
-    piece.valid = valid
+    if kinds or not (kind in _PYTHON_KEYS or issubclass(kind, np.generic)):
+        raise TypeError(_first_stranger(values))
+    if not nulls:
+        return _of_one_kind(values, kind)
+    piece = _of_one_kind([kind() if v is None else v for v in values], kind)
+    piece.valid = np.fromiter((v is not None for v in values), np.bool_, len(values))
     return piece
+
+
+def _of_one_kind(values: list[Any], kind: type) -> Piece:
+    if kind is int:
+        return Words(_int_words(values))
+    if kind is float:
+        return Words(np.array(values, np.float64))
+    if kind is str:
+        return _from_str(values)
+    if kind is bytes:
+        return _from_bytes(values)
+    return _from_numpy(np.array(values))
 
 
 def _first_stranger(values: list[Any]) -> str:
@@ -246,7 +247,7 @@ def _first_stranger(values: list[Any]) -> str:
     for i, value in enumerate(values):
         if value is None:
             continue
-        if type(value) not in (int, str, bytes, float):
+        if type(value) not in _PYTHON_KEYS:
             kind = f"{type(value).__name__}, not int, str, bytes or float"
             hint = "; whether True is 1 is yours to say: use int()" if type(value) is bool else ""
             return f"key {value!r} at position {i} is a {kind}{hint}"
