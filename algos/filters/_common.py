@@ -242,6 +242,14 @@ def all_hashes(hasher: KeyHasher, keys: Any) -> NDArray[np.uint64]:
     return out[:end]
 
 
+def distinct(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return each hash once, in rising order. NumPy sorts with vectors, its ``unique`` does not."""
+    ordered = np.sort(hashes)
+    first = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first]
+
+
 def house_hasher(seed: int) -> KeyHasher:
     """Return the house keys' hash, XXH3-64, under ``seed``."""
     return KeyHasher(XXH3, seed)

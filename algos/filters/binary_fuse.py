@@ -29,6 +29,7 @@ from algos.filters._common import (
     all_hashes,
     check_fpr,
     check_hashes,
+    distinct,
     house_hasher,
     only_one,
 )
@@ -222,9 +223,9 @@ def _construct(keys: NDArray[np.uint64], bits: int) -> tuple[int, NDArray[Any], 
                 _assign(fingerprints, *numbers, hashes, arms, n)
                 return int(seed), fingerprints, n
         if attempt == 0:  # equal keys never come off: most sets have none, so they are looked for only now
-            distinct = np.unique(keys)
-            if len(distinct) < n:
-                return _construct(distinct, bits)
+            once = distinct(keys)
+            if len(once) < n:
+                return _construct(once, bits)
     raise HotpathError(f"no fuse found for {n} keys in {MAX_ATTEMPTS} attempts; build with another seed")
 
 

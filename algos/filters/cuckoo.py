@@ -33,6 +33,7 @@ from algos.filters._common import (
     check_count,
     check_fpr,
     check_hashes,
+    distinct,
     house_hasher,
     only_one,
 )
@@ -280,7 +281,7 @@ class CuckooFilter(GrowingFilter):
     @classmethod
     def build(cls, keys: Any, fpr: float | None = None, bits: int | None = None, *, seed: int = 0) -> Self:
         """Make a filter that holds each distinct key once, O(n log n): equal keys are sorted out first."""
-        hashes = np.unique(all_hashes(house_hasher(seed), keys))
+        hashes = distinct(all_hashes(house_hasher(seed), keys))
         self = cls(max(1, len(hashes)), fpr, bits, seed=seed)
         self._insert(hashes)
         return self
