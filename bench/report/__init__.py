@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report import html, markdown, readme, terminal
+from bench.report import html, markdown, plots, terminal
 from bench.report.load import load
 
 if TYPE_CHECKING:
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 def render(folder: Path) -> Path:
-    """Write ``index.html`` and ``summary.md`` beside the results and return the page's path."""
+    """Write ``index.html``, ``summary.md`` and its charts beside the results; return the page's path."""
     run = load(folder)
     page = folder / "index.html"
     page.write_text(html.page(run), encoding="utf-8", newline="\n")
+    plots.write(run, folder)
     (folder / "summary.md").write_text(markdown.summary(run), encoding="utf-8", newline="\n")
     return page
 
@@ -30,5 +31,7 @@ def terminal_table(folder: Path) -> None:
 
 def readme_tables(folder: Path, readme_path: Path) -> None:
     """Rewrite the generated blocks of a Markdown file from a run."""
+    from bench.report import readme  # late, since it is also a program
+
     text = readme_path.read_text(encoding="utf-8")
     readme_path.write_text(readme.rewrite(load(folder), text), encoding="utf-8", newline="\n")

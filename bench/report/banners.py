@@ -25,12 +25,24 @@ class Banner:
 
 def banners(run: Run) -> list[Banner]:
     """Everything that limits what may be concluded from this run, the gravest first."""
-    found = [_wrong_banner(run, ours=True), _control_banner(run), _partial_banner(run), _quick_banner(run), _noise_banner(run), _wrong_banner(run, ours=False)]
+    found = [
+        _wrong_banner(run, ours=True),
+        _control_banner(run),
+        _partial_banner(run),
+        _quick_banner(run),
+        _noise_banner(run),
+        _wrong_banner(run, ours=False),
+    ]
     return [banner for banner in found if banner]
 
 
 def _wrong_banner(run: Run, *, ours: bool) -> Banner | None:
-    rows = [row for race in run.races for row in race.rows if row.status == "WRONG" and (row.role == "ours") == ours]
+    rows = [
+        row
+        for race in run.races
+        for row in race.rows
+        if row.status == "WRONG" and (row.role == "ours") == ours
+    ]
     if not rows:
         return None
     tasks = Counter(row.contestant for row in rows)
@@ -51,18 +63,23 @@ def _control_banner(run: Run) -> Banner | None:
 
 
 def _partial_banner(run: Run) -> Banner | None:
-    if not run.info.get("partial"):
+    if not run.info.partial:
         return None
     done = sum(race.finished for race in run.races)
-    reason = str(run.info.get("reason") or "interrupted")
-    resume = f"; resume with: {run.info['resume']}" if run.info.get("resume") else ""
-    return Banner("warn", f"{reason[:1].upper()}{reason[1:]}: {done} of {fmt.plural(len(run.races), 'task')} measured{resume}.")
+    reason = run.info.reason or "interrupted"
+    resume = f"; resume with: {run.info.resume}" if run.info.resume else ""
+    return Banner(
+        "warn",
+        f"{reason[:1].upper()}{reason[1:]}: {done} of {fmt.plural(len(run.races), 'task')} measured{resume}.",
+    )
 
 
 def _quick_banner(run: Run) -> Banner | None:
-    if run.info.get("tier") != "quick":
+    if run.info.tier != "quick":
         return None
-    return Banner("warn", "Quick run, one slot: not a verdict. One process cannot tell a difference from its own luck.")
+    return Banner(
+        "warn", "Quick run, one slot: not a verdict. One process cannot tell a difference from its own luck."
+    )
 
 
 def _noise_banner(run: Run) -> Banner | None:
@@ -73,10 +90,9 @@ def _noise_banner(run: Run) -> Banner | None:
     parts = []
     if busy:
         worst = max(s.psi_cpu or 0.0 for s in busy)
-        parts.append(f"tasks waited for a CPU in {len(busy)} of {fmt.plural(len(run.slots), 'slot')} (up to {worst:.0%} of the time)")
+        slots = fmt.plural(len(run.slots), "slot")
+        parts.append(f"tasks waited for a CPU in {len(busy)} of {slots} (up to {worst:.0%} of the time)")
     if stolen:
         worst = max(s.steal or 0.0 for s in stolen)
         parts.append(f"the hypervisor took time in {len(stolen)} (up to {worst:.1%})")
-    return Banner("warn", f"Busy machine: {'; '.join(parts)}. Intervals are wider for it; verdicts already allow for that.")
-
-
+    return Banner("warn", f"Busy machine: {'; '.join(parts)}. Expect wider intervals.")

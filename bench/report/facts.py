@@ -7,14 +7,23 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
+from typing import TYPE_CHECKING, Protocol
 
-from bench.report.load import Figure, Race, Row, Run
+from bench.report.load import Row
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bench.report.load import Figure, Race, Run
+
+RACED = ("ours", "peer", "exact")
 PLACES = ("L2", "L3", "memory")
 NOISE = 0.02  # without an interval over processes, two contestants closer than this are a tie
+
+Keep = Callable[[Row], bool]
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ def lead(row: Row) -> Lead:
 
 
 def mean_lead(rows: Sequence[Row]) -> Lead | None:
-    """The geometric mean of leads; its ends are the geometric means of their ends.
+    """Average leads by the geometric mean; its ends are the geometric means of their ends.
 
     That is exact where all tasks err together, as they do on a disturbed machine, and too wide otherwise.
     """
@@ -70,6 +79,13 @@ class FamilyVerdict:
     unjudged: int
     wrong: int  # answers of this library
     peers_wrong: int
+
+    @property
+    def told(self) -> bool | None:
+        """Whether the run tells the anchors from the best peers; None if it gives no verdicts."""
+        if self.overall is None or self.unjudged == len(self.duels):
+            return None
+        return not (self.overall.lo or 0.0) <= 1.0 <= (self.overall.hi or math.inf)
 
     @property
     def worst(self) -> tuple[Race, Row] | None:
@@ -127,7 +143,9 @@ class Controls:
 
 def controls(run: Run) -> Controls:
     """Collect the control arms of all races."""
-    rows = tuple((race, row) for race in run.races for row in race.rows if row.role == "control" and row.timed)
+    rows = tuple(
+        (race, row) for race in run.races for row in race.rows if row.role == "control" and row.timed
+    )
     calls = Counter(row.verdict for _, row in rows)
     judged = [row for _, row in rows if row.lo is not None and row.hi is not None]
     return Controls(
@@ -140,17 +158,26 @@ def controls(run: Run) -> Controls:
 
 
 def undecided_share(run: Run) -> float | None:
-    """The share of verdicts on real contestants that stayed ``undecided``."""
+    """Return the share of verdicts on real contestants that stayed ``undecided``."""
     calls = [
         row.verdict
         for race in run.races
         for row in race.rows
-        if row.role in {"ours", "peer", "exact"} and not row.anchor and row.verdict
+        if row.role in RACED and not row.anchor and row.verdict
     ]
     return calls.count("undecided") / len(calls) if calls else None
 
 
 # Which one for me?
+
+
+class Named(Protocol):
+    """What has a contestant's name and role."""
+
+    @property
+    def contestant(self) -> str: ...
+    @property
+    def role(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -159,12 +186,15 @@ class Candidate:
 
     contestant: str
     role: str
-    tasks: int
     ratio: float  # geometric mean, to the anchors
     lo: float | None
     hi: float | None
-    ns: float
     rows: tuple[Row, ...]
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks it finished."""
+        return len(self.rows)
 
     @property
     def worst(self) -> float:
@@ -179,18 +209,43 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
-    """The answer to one need: the best candidate, and by how much it leads the next."""
+    """The best candidate for a need, and by how much it leads the next."""
 
-    need: str
     best: Candidate
     next: Candidate | None
     tie: bool
-    tasks: int
 
     @property
     def margin(self) -> float | None:
         """How many times faster than the next best."""
         return self.best.ratio / self.next.ratio if self.next else None
+
+
+def everyone(_: Row) -> bool:
+    """Keep every contestant."""
+    return True
+
+
+def standings(races: Iterable[Race], keep: Keep = everyone) -> list[Candidate]:
+    """Sum up every contestant over those of the races that it finished, the fastest first."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for race in races:
+        for row in race.rows:
+            if race.finished and row.role in RACED and row.timed and keep(row):
+                groups.setdefault((row.contestant, row.role), []).append(row)
+    found = [candidate(name, role, rows) for (name, role), rows in groups.items()]
+    return sorted(found, key=lambda c: (-c.ratio, c.contestant))
+
+
+def choose(races: Sequence[Race], keep: Keep = everyone) -> Choice | None:
+    """Choose by the geometric mean of the ratios, among those that finished the most of the races."""
+    found = standings(races, keep)
+    most = max((c.tasks for c in found), default=0)
+    ranked = [c for c in found if c.tasks == most]
+    if not ranked:
+        return None
+    best, second = ranked[0], ranked[1] if len(ranked) > 1 else None
+    return Choice(best, second, second is not None and tied(best, second))
 
 
 def candidate(name: str, role: str, rows: list[Row]) -> Candidate:
@@ -199,46 +254,29 @@ def candidate(name: str, role: str, rows: list[Row]) -> Candidate:
     return Candidate(
         contestant=name,
         role=role,
-        tasks=len(rows),
         ratio=_geomean(row.ratio or 1.0 for row in rows),
         lo=_geomean(row.lo or 1.0 for row in rows) if judged else None,
         hi=_geomean(row.hi or 1.0 for row in rows) if judged else None,
-        ns=_geomean(row.ns_item or 1.0 for row in rows),
         rows=tuple(rows),
     )
 
 
-def standings(races: Iterable[Race], keep: Callable[[Row], bool] = lambda row: True) -> list[Candidate]:
-    """Rank the contestants that finished the most of these races, fastest first."""
-    finished = [race for race in races if race.finished]
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for race in finished:
-        for row in race.rows:
-            if row.role in {"ours", "peer", "exact"} and row.timed and keep(row):
-                groups.setdefault((row.contestant, row.role), []).append(row)
-    most = max(map(len, groups.values()), default=0)
-    ranked = [candidate(name, role, rows) for (name, role), rows in groups.items() if len(rows) == most]
-    return sorted(ranked, key=lambda c: (-c.ratio, c.contestant))
-
-
-def choose(need: str, races: Sequence[Race], keep: Callable[[Row], bool] = lambda row: True) -> Choice | None:
-    """Answer one need by the geometric mean of the ratios over its tasks."""
-    ranked = standings(races, keep)
-    if not ranked:
-        return None
-    best, second = ranked[0], ranked[1] if len(ranked) > 1 else None
-    return Choice(need, best, second, bool(second) and _tied(best, second), best.tasks)
+def tied(best: Candidate, second: Candidate) -> bool:
+    """Whether the run cannot tell the two apart."""
+    if best.lo is None or second.hi is None or any(row.slots < 2 for row in best.rows + second.rows):
+        return best.ratio < second.ratio * (1 + NOISE)
+    return best.lo <= second.hi
 
 
 def caches(env: dict[str, object]) -> dict[str, int]:
-    """The machine's cache sizes in bytes, by level."""
+    """Return the machine's cache sizes in bytes, by level."""
     found = env.get("caches")
     sizes = dict(found) if isinstance(found, dict) else {}
     return {level.upper().removesuffix("D"): int(size) for level, size in sorted(sizes.items()) if size}
 
 
 def residence(race: Race, levels: dict[str, int]) -> str:
-    """Where the anchor's state lives: ``L2``, ``L3`` or ``memory``; empty where it is not known."""
+    """Say where the anchor's state lives: ``L2``, ``L3`` or ``memory``; empty where it is not known."""
     anchor = race.anchor
     if anchor is None or not anchor.state_bytes or not levels:
         return ""
@@ -263,11 +301,9 @@ class Check:
 
 def checks(run: Run, family: str) -> list[Check]:
     """Group a family's figures that have a law by contestant and metric."""
-    ids = {race.id for race in run.races if race.family == family}
     groups: dict[tuple[str, str], list[Figure]] = {}
-    for figure in run.figures:
-        if figure.task in ids and figure.value is not None and (figure.ok is not None or figure.theory is not None):
-            groups.setdefault((figure.metric, figure.contestant), []).append(figure)
+    for figure in run.checked.get(family, ()):
+        groups.setdefault((figure.metric, figure.contestant), []).append(figure)
     return [
         Check(
             contestant=contestant,
@@ -293,28 +329,19 @@ class Space:
 
 
 def space(run: Run, family: str) -> list[Space]:
-    """Bits per key and error rate at the family's most populous size, smallest first."""
-    tables: dict[str, dict[str, dict[str, float]]] = {}
-    for (task, contestant, metric), value in run.qualities.items():
-        tables.setdefault(task, {}).setdefault(contestant, {})[metric] = value
-    races = [race for race in run.family(family) if race.id in tables]
-    if not races:
-        return []
+    """Find bits per key and error rate at the family's most populous size, smallest first."""
+    races = [race for race in run.family(family) if race.id in run.qualities]
     found: dict[str, Space] = {}
-    for race in sorted(races, key=lambda race: (-len(tables[race.id]), -race.n, race.id)):
+    for race in sorted(races, key=lambda race: (-len(run.qualities[race.id]), -race.n, race.id)):
         for row in race.rows:
-            values = tables[race.id].get(row.contestant, {})
-            if row.contestant not in found and {"bits_per_key", "fpr"} <= values.keys():
+            never_errs = {"fpr": 0.0} if row.role == "exact" else {}
+            values = never_errs | run.qualities[race.id].get(row.contestant, {})
+            compared = row.role in RACED and row.contestant not in found
+            if compared and {"bits_per_key", "fpr"} <= values.keys():
                 bits, error = values["bits_per_key"], values["fpr"]
                 wasted = bits / -math.log2(error) - 1 if 0 < error < 1 else None
                 found[row.contestant] = Space(row.contestant, row.role, bits, error, wasted)
     return sorted(found.values(), key=lambda s: (s.bits, s.contestant))
-
-
-def _tied(best: Candidate, second: Candidate) -> bool:
-    if best.lo is None or second.hi is None or any(row.slots < 2 for row in best.rows + second.rows):
-        return best.ratio < second.ratio * (1 + NOISE)
-    return best.lo <= second.hi
 
 
 def _distance(figure: Figure) -> float:

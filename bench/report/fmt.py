@@ -46,6 +46,11 @@ def ns(value: float | None) -> str:
     return f"{number(value / scale)} {unit}"
 
 
+def cell_ns(value: float | None) -> str:
+    """Write a time in nanoseconds for a narrow cell: the bare number, from 100,000 on with its unit."""
+    return ns(value) if value and value >= 1e5 else number(value)
+
+
 def size(value: float | None) -> str:
     """Write a size given in bytes: ``1.5 MiB``."""
     return NONE if value is None else _scaled(value, _SIZES, " B")

@@ -36,6 +36,7 @@ def page(run: Run) -> str:
         first_calls=[(race, row) for race in run.first_calls for row in race.rows],
         controls=_controls(run),
         controls_text=words.controls(facts.controls(run), facts.undecided_share(run)),
+        identity=words.identity(run),
         environment=list(words.flatten(run.env)),
     )
 
@@ -47,12 +48,12 @@ def _family(run: Run, name: str) -> dict[str, Any]:
         "name": name,
         "verdict": facts.verdict(run, name),
         "answers": needs.answers(run, name),
-        "common": ", ".join(words.parameter(*p) for p in sorted(run.common(name).items())),
+        "common": ", ".join(words.parameters(run.common(name))),
         "matrix": matrix,
         "data": _data(matrix),
         "duels": _duels(tables.duels(races)),
-        "overall": _overall(tables.overall(races)),
-        "charts": charts.charts(run, name),
+        "overall": _overall(facts.standings(races)),
+        "charts": charts.draw(run, name),
         "checks": facts.checks(run, name),
         "space": facts.space(run, name),
         "variants": [v for v in run.catalog if v["family"] == name],
@@ -63,7 +64,7 @@ def _family(run: Run, name: str) -> dict[str, Any]:
 
 
 def css(row: Row | None) -> str:
-    """Name a cell's look: ``f1`` to ``f5`` faster, ``s1`` to ``s5`` slower, ``e`` equal, and those without a ratio."""
+    """Name a cell's look: ``f1`` to ``f5`` faster, ``s1`` to ``s5`` slower, ``e`` equal."""
     if row is None:
         return "n"
     if row.status != "ok":
@@ -99,7 +100,7 @@ def _data(matrix: tables.Matrix) -> Markup:
 
 
 def _edges(matrix: tables.Matrix) -> list[int]:
-    """The positions of the columns that open a new role, counted from 1, the row header included."""
+    """Return the positions of the columns that open a new role, from 1, the row header included."""
     starts = [sum(n for _, n in matrix.spans[:i]) for i in range(len(matrix.spans))]
     return [start + 2 for start in starts]
 
@@ -131,7 +132,12 @@ def _controls(run: Run) -> dict[str, Any]:
     scale = figures.Scale([*near, 0.97, 1.03], 0, _FOREST)
     plots = [_whisker(row.ratio or 1.0, row.lo, row.hi, scale) for _, row in rows]
     band = (scale(1.01) - scale(0.99)) / _FOREST * 100
-    return {**_axis(scale), "band": band, "facts": facts.controls(run), "rows": list(zip(rows, plots, strict=True))}
+    return {
+        **_axis(scale),
+        "band": band,
+        "facts": facts.controls(run),
+        "rows": list(zip(rows, plots, strict=True)),
+    }
 
 
 def _scale(values: list[float]) -> figures.Scale:
@@ -143,7 +149,11 @@ def _axis(scale: figures.Scale) -> dict[str, Any]:
 
 
 def _whisker(
-    value: float, lo: float | None, hi: float | None, scale: figures.Scale, span: tuple[float, float] | None = None
+    value: float,
+    lo: float | None,
+    hi: float | None,
+    scale: figures.Scale,
+    span: tuple[float, float] | None = None,
 ) -> Markup:
     return Markup(figures.whisker(value, lo, hi, scale, span))  # noqa: S704 - numbers only
 
@@ -161,13 +171,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     env.filters |= {
-        "number": fmt.number, "ratio": fmt.ratio, "ns": fmt.ns, "percent": fmt.percent,
-        "op": words.op, "metric": words.metric, "task": words.task, "full": words.full,
-        "breakable": _breakable, "command": shlex.join, "css": css,
+        "number": fmt.number, "ratio": fmt.ratio, "percent": fmt.percent, "ns": fmt.ns,
+        "cell_ns": fmt.cell_ns, "moment": words.moment, "op": words.op, "metric": words.metric,
+        "task": words.task, "full": words.full, "breakable": _breakable, "command": shlex.join, "css": css,
     }  # fmt: skip
     env.globals |= {
         "interval": fmt.interval, "plural": fmt.plural, "figure": words.figure, "lead": facts.lead,
         "verdicts": words.VERDICTS, "kinds": tables.KINDS, "edges": _edges, "steps": STEPS,
+        "minimum": words.MINIMUM, "headline": words.headline,
     }  # fmt: skip
     return env
 

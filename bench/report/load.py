@@ -6,13 +6,15 @@ import json
 import math
 from dataclasses import dataclass, fields
 from functools import cached_property
-from pathlib import Path
 from statistics import median
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow.parquet as pq
 
 from bench.schema import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _T = TypeVar("_T")
 
@@ -86,6 +88,27 @@ class SlotLine:
 
 
 @dataclass(frozen=True)
+class Info:
+    """What was run: ``run.json``."""
+
+    schema: int = SCHEMA_VERSION
+    run_id: str = ""
+    command: tuple[str, ...] = ()
+    tier: str = ""
+    families: tuple[str, ...] = ()
+    seed: int | None = None
+    slots: int | None = None
+    rounds: int | None = None
+    stamp: str = ""
+    fingerprint: str = ""
+    started: str = ""
+    ended: str = ""
+    partial: bool = False
+    reason: str = ""
+    resume: str = ""
+
+
+@dataclass(frozen=True)
 class Race:
     """One task with everyone who took part in it."""
 
@@ -110,7 +133,7 @@ class Race:
         return self.anchor is not None
 
     def best(self, role: str) -> Row | None:
-        """The fastest timed contestant of one role."""
+        """Return the fastest timed contestant of one role."""
         timed = [row for row in self.rows if row.role == role and row.timed and not row.anchor]
         return max(timed, key=lambda row: (row.ratio or 0.0, row.contestant), default=None)
 
@@ -120,7 +143,7 @@ class Run:
     """A whole run as read from its folder."""
 
     folder: Path
-    info: dict[str, Any]
+    info: Info
     env: dict[str, Any]
     catalog: tuple[dict[str, Any], ...]
     races: tuple[Race, ...]
@@ -131,16 +154,30 @@ class Run:
     @property
     def id(self) -> str:
         """The name every generated figure carries."""
-        return str(self.info.get("run_id") or self.folder.name)
+        return self.info.run_id or self.folder.name
 
     @cached_property
-    def qualities(self) -> dict[tuple[str, str, str], float]:
-        """The median over slots of every figure, by task, contestant and metric."""
-        found: dict[tuple[str, str, str], list[float]] = {}
+    def qualities(self) -> dict[str, dict[str, dict[str, float]]]:
+        """The median over slots of every figure: task, contestant, metric."""
+        values: dict[tuple[str, str, str], list[float]] = {}
         for figure in self.figures:
             if figure.value is not None:
-                found.setdefault((figure.task, figure.contestant, figure.metric), []).append(figure.value)
-        return {key: median(values) for key, values in found.items()}
+                values.setdefault((figure.task, figure.contestant, figure.metric), []).append(figure.value)
+        found: dict[str, dict[str, dict[str, float]]] = {}
+        for (task, contestant, metric), measured in values.items():
+            found.setdefault(task, {}).setdefault(contestant, {})[metric] = median(measured)
+        return found
+
+    @cached_property
+    def checked(self) -> dict[str, list[Figure]]:
+        """The figures that have an interval and a law to be compared with, by family."""
+        families = {race.id: race.family for race in self.races}
+        found: dict[str, list[Figure]] = {}
+        for figure in self.figures:
+            known = None not in {figure.value, figure.theory, figure.lo, figure.hi}
+            if known and figure.task in families:
+                found.setdefault(families[figure.task], []).append(figure)
+        return found
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -148,11 +185,11 @@ class Run:
         return tuple(dict.fromkeys(race.family for race in self.races))
 
     def family(self, name: str) -> tuple[Race, ...]:
-        """The races of one family, without the first-call ones."""
+        """Return the races of one family, without the first-call ones."""
         return tuple(race for race in self.races if race.family == name and race.op != "first_call")
 
     def common(self, family: str) -> dict[str, Any]:
-        """The parameters that all tasks of a family share wherever they have them."""
+        """Return the parameters that all tasks of a family share wherever they have them."""
         found: dict[str, Any] = {}
         for race in self.family(family):
             found |= {k: v for k, v in race.params.items() if k not in race.telling}
@@ -166,10 +203,10 @@ class Run:
 
 def load(folder: Path) -> Run:
     """Read a run's folder; a missing or empty file means that the run had not come that far."""
-    info = _json(folder / "run.json", {})
-    if (version := int(info.get("schema", SCHEMA_VERSION))) > SCHEMA_VERSION:
+    info = _record(Info, _json(folder / "run.json", {}))
+    if info.schema > SCHEMA_VERSION:
         raise ValueError(
-            f"{folder} has results of schema {version}, this report reads up to {SCHEMA_VERSION}: "
+            f"{folder} has results of schema {info.schema}, this report reads up to {SCHEMA_VERSION}: "
             "render it with the version of the benchmark that made it"
         )
     return Run(
@@ -216,13 +253,14 @@ def _table(path: Path, kind: type[_T]) -> list[_T]:
     """Read a Parquet file as a list of ``kind``; NaN and null become the field's default."""
     if not path.exists():
         return []
-    names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    table = pq.read_table(path)
-    columns = [name for name in names if name in table.column_names]
-    return [
-        kind(**{name: value for name, value in record.items() if not _absent(value)})
-        for record in table.select(columns).to_pylist()
-    ]
+    return [_record(kind, record) for record in pq.ParquetFile(path).read().to_pylist()]
+
+
+def _record(kind: type[_T], values: dict[str, Any]) -> _T:
+    """Make a ``kind`` of the values it knows; lists become tuples."""
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    kept = {name: value for name, value in values.items() if name in known and not _absent(value)}
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()})
 
 
 def _json(path: Path, default: Any) -> Any:

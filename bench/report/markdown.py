@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from typing import TYPE_CHECKING
 
-from bench.report import banners, facts, fmt, needs, tables, words
+from bench.report import banners, facts, fmt, needs, plots, tables, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from bench.report.load import Row, Run
 
 _TIMES = "\N{MULTIPLICATION SIGN}"
+_READING = (
+    "A factor is how many times faster this library's anchor is than the fastest peer of a task. "
+    "A ratio in a table is the anchor's time over the contestant's: above 1 is faster. Intervals are at 95 %."
+)
 
 
 def summary(run: Run) -> str:
@@ -22,8 +27,7 @@ def summary(run: Run) -> str:
         escape(words.machine(run)),
         *(f"> **{b.level.capitalize()}:** {escape(b.text)}" for b in banners.banners(run)),
         *(verdict_line(facts.verdict(run, name)) for name in run.families if run.family(name)),
-        "A factor is how many times faster this library's anchor is than the fastest peer of a task. A ratio in a "
-        "table is the anchor's time over the contestant's: above 1 is faster. Intervals are at 95 %.",
+        _READING,
     ]
     for name in run.families:
         parts += _family(run, name) if run.family(name) else []
@@ -35,15 +39,19 @@ def verdict_line(v: facts.FamilyVerdict) -> str:
     if v.overall is None or v.worst is None:
         return f"**{words.op(v.family)}:** no task has both this library's anchor and a peer measured yet."
     race, peer = v.worst
-    counts = f"{v.wins} faster, {v.same} same, {v.losses} slower, {v.undecided} undecided"
-    counts += f", {v.unjudged} without a verdict" if v.unjudged else ""
+    against = f"{escape(words.full(race))}, against {escape(peer.contestant)}"
+    unjudged = f", {v.unjudged} without a verdict" if v.unjudged else ""
     exact = f" {fmt.ratio(v.exact.value)}{_TIMES} the best exact baseline." if v.exact else ""
     return (
-        f"**{words.op(v.family)}: {fmt.ratio(v.overall.value)}{_TIMES} as fast as the best peer** "
-        f"{fmt.interval(v.overall.lo, v.overall.hi)}, the geometric mean of {fmt.plural(len(v.duels), 'task')}; at worst "
-        f"{fmt.ratio(facts.lead(peer).value)}{_TIMES} ({escape(words.full(race))}, against {escape(peer.contestant)}). "
-        f"{counts}; {v.wrong} wrong.{exact}"
+        f"**{words.op(v.family)}: {words.headline(v)}**{_spaced(fmt.interval(v.overall.lo, v.overall.hi))}, "
+        f"the geometric mean of {fmt.plural(len(v.duels), 'task')}; "
+        f"at worst {fmt.ratio(facts.lead(peer).value)}{_TIMES} ({against}). {v.wins} faster, {v.same} same, "
+        f"{v.losses} slower, {v.undecided} undecided{unjudged}; {v.wrong} wrong.{exact}"
     )
+
+
+def _spaced(text: str) -> str:
+    return f" {text}" if text else ""
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
@@ -64,7 +72,13 @@ def escape(text: str) -> str:
 def space_table(run: Run, family: str) -> str:
     """Write memory and error rate of a family's contestants."""
     rows = (
-        [s.contestant, tables.KINDS[s.role], fmt.number(s.bits), fmt.percent(s.error), fmt.percent(s.wasted, 2)]
+        [
+            s.contestant,
+            tables.KINDS[s.role],
+            fmt.number(s.bits),
+            fmt.percent(s.error),
+            fmt.percent(s.wasted, 2),
+        ]
         for s in facts.space(run, family)
     )
     header = ["Contestant", "Kind", "Bits per key", "False-positive rate", "Above the minimum"]
@@ -78,8 +92,22 @@ def _family(run: Run, name: str) -> Iterator[str]:
         yield "### Which one for me?"
         header = ["You need", "Take", "Figure", "At", "Ahead of", "Seen in"]
         yield table(
-            header, ([a.need, " or ".join(a.names), a.figure, a.price, a.margin, a.basis] for a in answers), right=(2,)
+            header,
+            (
+                [
+                    a.need,
+                    " or ".join(words.candidate(c) for c in a.take),
+                    a.figure,
+                    a.price,
+                    a.ahead,
+                    a.basis,
+                ]
+                for a in answers
+            ),
+            right=(2,),
         )
+    for file in plots.names(run)[name]:
+        yield f"![{words.op(name)}: {file}]({file})"
     yield "### Score matrix"
     yield "Ratio to the anchor, and ns per item."
     yield from _matrix(tables.matrix(races))
@@ -87,10 +115,10 @@ def _family(run: Run, name: str) -> Iterator[str]:
         yield "### Task by task"
         yield _duels(duels)
         yield "### All tasks together"
-        yield _overall(tables.overall(races))
+        yield _overall(facts.standings(races))
     if facts.space(run, name):
         yield "### Memory for accuracy"
-        yield "Above the minimum: memory beyond log2(1/rate) bits per key."
+        yield words.MINIMUM
         yield space_table(run, name)
     if checks := facts.checks(run, name):
         yield "### Quality against theory"
@@ -108,18 +136,28 @@ def _cell(row: Row | None) -> str:
     if row is None:
         return ""
     if row.status != "ok":
-        return f"{row.status} ({row.note})" if row.note else row.status
-    return f"{fmt.ratio(row.ratio)} ({fmt.number(row.ns_item)})"
+        return f"{row.status} ({textwrap.shorten(row.note, 60)})" if row.note else row.status
+    return f"{fmt.ratio(row.ratio)} ({fmt.cell_ns(row.ns_item)})"
 
 
 def _duels(found: list[tables.Duel]) -> str:
-    header = ["Task", "Anchor", "ns/item", "Best peer", "Times faster", "95 % interval", "Verdict", "Visible", "Of the limit"]
+    header = [
+        "Task",
+        "Anchor",
+        "ns/item",
+        "Best peer",
+        "Times faster",
+        "95 % interval",
+        "Verdict",
+        "Visible",
+        "Of the limit",
+    ]
     return table(header, (_duel(duel) for duel in found), right=(2, 4, 7, 8))
 
 
 def _duel(d: tables.Duel) -> list[str]:
     share = fmt.percent(d.anchor.limit_share, 2) if d.anchor.limit_share else ""
-    start = [words.full(d.race), d.anchor.contestant, fmt.number(d.anchor.ns_item)]
+    start = [words.full(d.race), d.anchor.contestant, fmt.cell_ns(d.anchor.ns_item)]
     if d.peer is None or d.lead is None:
         return [*start, "none finished", "", "", "", "", share]
     ratio, interval = fmt.ratio(d.lead.value), fmt.interval(d.lead.lo, d.lead.hi)
@@ -139,29 +177,39 @@ def _overall(found: list[facts.Candidate]) -> str:
 
 def _checks(found: list[facts.Check]) -> str:
     def written(c: facts.Check) -> list[str]:
-        value, theory, lo, hi = (words.figure(c.metric, x) for x in (c.worst.value, c.worst.theory, c.worst.lo, c.worst.hi))
+        value, theory, lo, hi = (
+            words.figure(c.metric, x) for x in (c.worst.value, c.worst.theory, c.worst.lo, c.worst.hi)
+        )
         held = f"{c.ok} of {c.held}" if c.held else "informative"
         return [c.contestant, words.metric(c.metric), value, theory, f"[{lo}, {hi}]", held]
 
-    return table(["Contestant", "Metric", "Value", "Theory", "Interval", "Held"], map(written, found), right=(2, 3))
+    return table(
+        ["Contestant", "Metric", "Value", "Theory", "Interval", "Held"], map(written, found), right=(2, 3)
+    )
 
 
 def _first_calls(run: Run) -> Iterator[str]:
     rows = [
-        [race.title or race.workload, row.contestant, fmt.ns(row.ns_item), fmt.ns(row.ns_cold), f"{row.status} {row.note}"]
+        [row.contestant, race.family, fmt.ns(row.ns_item), fmt.ns(row.ns_cold), f"{row.status} {row.note}"]
         for race in run.first_calls
         for row in race.rows
     ]
     if rows:
         yield "## The first call"
-        yield table(["Task", "Contestant", "Compiled before", "Empty cache", "Status"], rows, right=(2, 3))
+        yield table(["Contestant", "Family", "Compiled before", "Empty cache", "Status"], rows, right=(2, 3))
 
 
 def _controls(run: Run) -> Iterator[str]:
     yield "## Control arms"
     yield words.controls(facts.controls(run), facts.undecided_share(run))
     rows = [
-        [words.full(race), row.contestant, fmt.number(row.ratio, 4), fmt.interval(row.lo, row.hi), row.verdict or "no verdict"]
+        [
+            words.full(race),
+            row.contestant,
+            fmt.number(row.ratio, 4),
+            fmt.interval(row.lo, row.hi),
+            row.verdict or "no verdict",
+        ]
         for race, row in tables.worst_controls(run)
     ]
     if rows:
@@ -170,8 +218,8 @@ def _controls(run: Run) -> Iterator[str]:
 
 def _reproduce(run: Run) -> Iterator[str]:
     yield "## Reproduce"
-    yield f"```\n{shlex.join(run.info.get('command') or [])}\n```"
-    yield table(["Run", ""], [[key, str(run.info[key])] for key in words.IDENTITY if run.info.get(key)])
+    yield f"```\n{shlex.join(run.info.command)}\n```"
+    yield table(["Run", ""], words.identity(run))
     yield table(["Environment", ""], words.flatten(run.env))
     if run.slots:
         header = ["Slot", "Family", "Seconds", "Load", "Waiting", "Stolen", "Pre-empted", "Attempts"]

@@ -11,11 +11,13 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.report import facts, fmt, markdown, tables, words
-from bench.report.load import Run, load
+from bench.report import charts, facts, fmt, markdown, tables, words
+from bench.report.load import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from bench.report.load import Race, Row, Run
 
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -26,7 +28,9 @@ def rewrite(run: Run, text: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         if (name := match[2]) not in _BLOCKS:
-            raise ValueError(f"no generated block is called {name!r}: use one of {', '.join(sorted(_BLOCKS))}")
+            raise ValueError(
+                f"no generated block is called {name!r}: use one of {', '.join(sorted(_BLOCKS))}"
+            )
         return f"{match[1]}{_BLOCKS[name](run)}\n{match[3]}"
 
     return _BLOCK.sub(block, text)
@@ -34,36 +38,57 @@ def rewrite(run: Run, text: str) -> str:
 
 def _run(run: Run) -> str:
     return (
-        f"Run `{run.id}` of {run.info.get('started', '')[:10]}: {markdown.escape(words.machine(run))}, "
-        f"by `{shlex.join(run.info.get('command') or [])}`.\n\n"
-        + "\n\n".join(markdown.verdict_line(facts.verdict(run, name)) for name in run.families if run.family(name))
+        f"Run `{run.id}` of {words.moment(run.info.started)}: {markdown.escape(words.machine(run))}, "
+        f"by `{shlex.join(run.info.command)}`.\n\n"
+        + "\n\n".join(
+            markdown.verdict_line(facts.verdict(run, name)) for name in run.families if run.family(name)
+        )
     )
 
 
 def _lookup(run: Run) -> str:
-    """Nanoseconds per key and the ratio to the anchor, by where the anchor's state lives."""
-    levels = facts.caches(run.env)
-    races = [race for race in run.family("filters") if race.op == "contains" and race.finished]
-    places = [place for place in facts.PLACES if any(facts.residence(race, levels) == place for race in races)]
-    columns = [[race for race in races if facts.residence(race, levels) == place] for place in places]
-    found = [{(c.contestant, c.role): c for c in tables.overall(tuple(group))} for group in columns]
-    names = sorted(
-        dict.fromkeys(key for column in found for key in column),
-        key=lambda key: (-max(column[key].ratio for column in found if key in column), key),
-    )
-    header = ["Contestant", "Kind", *(words.place(place, levels).removeprefix(", ") for place in places)]
-    rows = ([name, tables.KINDS[role], *(_time(c.get((name, role))) for c in found)] for name, role in names)
-    body = markdown.table(header, rows, right=range(2, 2 + len(places)))
-    return f"{body}\n\nNanoseconds per key, and times as fast as the anchor; geometric means. {_source(run)}"
+    """Write time per key and ratio to the anchor: over size, for every kind of key, and one key a call."""
+    races = _lookups(run)
+    matrix = tables.matrix(tuple(races))
+    rows = [
+        [column.name, tables.KINDS[column.role], *(_time(row) for row in cells)]
+        for column, cells in zip(matrix.columns, _transposed(matrix), strict=True)
+        if column.role in {*facts.RACED, "limit"}
+    ]
+    header = ["Contestant", "Kind", *(f"{race.workload}, {fmt.count(race.n)}" for race in races)]
+    single = [race for race in races if race.op == "contains_one"]
+    header[len(header) - len(single) :] = [
+        f"{race.workload}, {fmt.count(race.n)}, one a call" for race in single
+    ]
+    body = markdown.table(header, rows, right=range(2, len(header)))
+    return f"{body}\n\nNanoseconds per key, and times as fast as the anchor. {_source(run)}"
 
 
-def _time(c: facts.Candidate | None) -> str:
-    return fmt.NONE if c is None else f"{fmt.number(c.ns)} ({fmt.ratio(c.ratio)})"
+def _lookups(run: Run) -> list[Race]:
+    """Choose the longest series of batch lookups, its like of other workloads, and a single lookup."""
+    races = [race for race in run.family("filters") if race.finished]
+    batch = charts.groups(tuple(race for race in races if race.op == "contains"))
+    longest = max(batch, key=len, default=[])
+    others = [
+        race for race in races if longest and race.op == "contains" and race.params == longest[0].params
+    ]
+    single = [race for race in races if race.op == "contains_one"]
+    return [*longest, *(race for race in others if race not in longest), *single[:1]]
+
+
+def _transposed(matrix: tables.Matrix) -> list[list[Row | None]]:
+    rows = [cells for _, group in matrix.groups for _, cells in group]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _time(row: Row | None) -> str:
+    if row is None or row.status != "ok":
+        return row.status.lower() if row else ""
+    return f"{fmt.cell_ns(row.ns_item)} ({fmt.ratio(row.ratio)})"
 
 
 def _space(run: Run) -> str:
-    note = "Above the minimum: memory beyond log2(1/rate) bits per key, below which no structure can reach the rate."
-    return f"{markdown.space_table(run, 'filters')}\n\n{note} {_source(run)}"
+    return f"{markdown.space_table(run, 'filters')}\n\n{words.MINIMUM} {_source(run)}"
 
 
 def _source(run: Run) -> str:

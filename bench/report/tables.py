@@ -11,7 +11,6 @@ from bench.report import facts
 if TYPE_CHECKING:
     from bench.report.load import Race, Row, Run
 
-RACED = ("ours", "peer", "exact")
 APART = ("control", "null", "limit")
 KINDS = {
     "ours": "this library",
@@ -52,18 +51,20 @@ def matrix(races: tuple[Race, ...]) -> Matrix:
     for race in races:
         for row in race.rows:
             seen[row.role, row.contestant] = seen.get((row.role, row.contestant), False) or row.anchor
-    order = [*RACED, *APART]
+    order = [*facts.RACED, *APART]
     keys = sorted(seen, key=lambda key: (order.index(key[0]), not seen[key]))
     groups = []
     for op in dict.fromkeys(race.op for race in races):
-        found = [(race, {(row.role, row.contestant): row for row in race.rows}) for race in races if race.op == op]
+        found = [
+            (race, {(row.role, row.contestant): row for row in race.rows}) for race in races if race.op == op
+        ]
         groups.append((op, tuple((race, tuple(rows.get(key) for key in keys)) for race, rows in found)))
     return Matrix(tuple(Column(name, role) for role, name in keys), tuple(groups))
 
 
 @dataclass(frozen=True)
 class Duel:
-    """This library's anchor against the best peer of one task."""
+    """The anchor of one task against its best peer."""
 
     race: Race
     anchor: Row
@@ -81,18 +82,8 @@ def duels(races: tuple[Race, ...]) -> list[Duel]:
     return found
 
 
-def overall(races: tuple[Race, ...]) -> list[facts.Candidate]:
-    """Sum up every contestant over all the tasks it finished, the fastest first."""
-    found: dict[tuple[str, str], list[Row]] = {}
-    for race in races:
-        for row in race.rows:
-            if row.role in RACED and row.timed and race.finished:
-                found.setdefault((row.contestant, row.role), []).append(row)
-    return sorted((facts.candidate(*key, rows) for key, rows in found.items()), key=lambda c: (-c.ratio, c.contestant))
-
-
 def worst_controls(run: Run) -> list[tuple[Race, Row]]:
-    """The control arms that were called different from themselves, then those furthest from 1."""
+    """List the control arms that were called different from themselves, then those furthest from 1."""
     arms = facts.controls(run).rows
     false = {"faster", "slower"}
     ranked = sorted(arms, key=lambda arm: (arm[1].verdict not in false, -abs(math.log(arm[1].ratio or 1.0))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from bench.report import facts, fmt
@@ -14,15 +15,15 @@ if TYPE_CHECKING:
 OPS = {
     "contains": "Lookup",
     "contains_one": "Lookup, one key a call",
-    "contains_many": "Lookup",
     "add": "Insert",
-    "add_many": "Insert",
-    "add_one": "Insert, one key a call",
     "build": "Build",
+    "build_hashes": "Build from hashes",
+    "merge": "Merge",
+    "serialise": "Save and load",
     "remove": "Removal",
-    "remove_many": "Removal",
     "first_call": "First call",
 }
+INPUTS = {"favourite": "", "numpy": "from a NumPy array", "arrow": "from Arrow", "list": "from a list"}
 METRICS = {
     "fpr": "false-positive rate",
     "bits_per_key": "bits per key",
@@ -37,8 +38,13 @@ VERDICTS = {
 }
 """What the verdict on the best peer means for the anchor."""
 
-IDENTITY = ("run_id", "tier", "families", "seed", "slots", "rounds", "stamp", "fingerprint", "started", "ended")
-"""What of ``run.json`` identifies a run, in the order of telling."""
+CONTROL = (
+    "A control arm races a variant against itself, built separately at other addresses. "
+    "The truth is 1, so a verdict of faster or slower is false."
+)
+MINIMUM = (
+    "Above the minimum: memory beyond the log2(1/rate) bits per key that any structure needs for its rate."
+)
 
 
 def op(name: str) -> str:
@@ -58,7 +64,7 @@ def figure(metric_name: str, value: float | None) -> str:
 
 def task(race: Race) -> str:
     """Tell a task from its siblings of the same operation: ``ids, 200k keys, 50 % hits``."""
-    return ", ".join([race.title or race.workload, fmt.count(race.n), *(parameter(*p) for p in sorted(race.telling.items()))])
+    return ", ".join([race.title or race.workload, fmt.count(race.n), *parameters(race.telling)])
 
 
 def full(race: Race) -> str:
@@ -68,7 +74,7 @@ def full(race: Race) -> str:
 
 def group(race: Race) -> str:
     """Name a task and its siblings of other sizes: ``Lookup: ids, 50 % hits``."""
-    return ", ".join([f"{op(race.op)}: {race.workload}", *(parameter(*p) for p in sorted(race.telling.items()))])
+    return ", ".join([f"{op(race.op)}: {race.workload}", *parameters(race.telling)])
 
 
 def place(name: str, levels: dict[str, int]) -> str:
@@ -78,28 +84,43 @@ def place(name: str, levels: dict[str, int]) -> str:
     return ", state past the caches" if name else ""
 
 
-def parameter(key: str, value: object) -> str:
-    """Write one parameter of a task."""
+def parameters(values: dict[str, Any]) -> list[str]:
+    """Write the parameters of a task that are worth a word."""
+    return [text for key, value in sorted(values.items()) if (text := _parameter(key, value))]
+
+
+def _parameter(key: str, value: object) -> str:
     if key == "hits":
         return f"{value} % hits"
+    if key == "input":
+        return INPUTS.get(str(value), f"from {value}")
     if key == "fpr" and isinstance(value, float):
         return f"FPR {fmt.trim(100 * value)} %"
     return f"{key} {value}"
 
 
+def candidate(c: facts.Named) -> str:
+    """Name a contestant, and what it is if it is not this library's."""
+    return c.contestant if c.role == "ours" else f"{c.contestant} ({c.role})"
+
+
+def headline(v: facts.FamilyVerdict) -> str:
+    """Claim as much for a family as its interval supports."""
+    factor = f"{fmt.ratio(v.overall.value if v.overall else None)}\N{MULTIPLICATION SIGN}"
+    if v.told is None:
+        return f"{factor} as fast as the best peer, in one process: no verdict"
+    return f"{factor} as fast as the best peer" if v.told else f"not told apart from the best peer, {factor}"
+
+
 def controls(arms: facts.Controls, undecided: float | None) -> str:
     """Say what the control arms say about the measurement."""
-    parts = [
-        "A control arm races a variant against itself, built separately at other addresses. The truth is 1, so a verdict of "
-        "faster or slower is false."
-    ]
-    if arms.rows:
-        parts.append(
-            f"Of {fmt.plural(len(arms.rows), 'control arm')}, {arms.faster} called faster and {arms.slower} called slower; "
-            f"{arms.cover} of {fmt.plural(arms.judged, 'interval')} contain 1, and 95 % are expected to."
-        )
-    else:
-        parts.append("This run has none.")
+    if not arms.rows:
+        return f"{CONTROL} This run has none."
+    raced = fmt.plural(len(arms.rows), "control arm")
+    parts = [CONTROL, f"Of {raced}, {arms.faster} called faster and {arms.slower} slower."]
+    if arms.judged:
+        intervals = fmt.plural(arms.judged, "interval")
+        parts.append(f"{arms.cover} of {intervals} contain 1, and 95 % are expected to.")
     if undecided is not None:
         parts.append(f"Of the verdicts on other contestants, {fmt.percent(undecided, 2)} stayed undecided.")
     return " ".join(parts)
@@ -116,6 +137,28 @@ def machine(run: Run) -> str:
         *(f"{name} {packages[name]}" for name in ("numba", "numpy") if packages.get(name)),
     ]
     return " \N{MIDDLE DOT} ".join(part for part in parts if part)
+
+
+def moment(text: str) -> str:
+    """Write an ISO 8601 time to the minute, in UTC: ``2026-11-24 22:10 UTC``."""
+    return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC" if text else ""
+
+
+def identity(run: Run) -> list[tuple[str, str]]:
+    """Say which run this was, in lines of name and text."""
+    info = run.info
+    lines = {
+        "run": run.id,
+        "started": moment(info.started),
+        "ended": moment(info.ended),
+        "tier": info.tier,
+        "slots": info.slots,
+        "rounds": info.rounds,
+        "seed": info.seed,
+        "code": info.stamp,
+        "machine": info.fingerprint,
+    }
+    return [(name, str(value)) for name, value in lines.items() if value not in {None, ""}]
 
 
 def flatten(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
