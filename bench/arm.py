@@ -46,6 +46,7 @@ class Arm:
     cursor: int = 0
     turns: int = 0
     calls: int = 1
+    span_ns: float = 0.0  # what the calls of a span are meant to take
     every: int = 1  # it has its turn in each round, or only in every third, ...
     item_ns: float = 0.0
     setup_ms: float | None = None
@@ -102,11 +103,15 @@ class Arm:
         return best
 
     def warm(self) -> int:
-        """Run untimed passes, shorter than a turn, until two in a row agree; return how many it took."""
-        before = 0.0
-        for passes in range(1, WARM_PASSES + 1):
+        """Run short untimed passes until two agree or enough time has gone; return how many it took.
+
+        A call that by itself takes longer than the longest span warms itself.
+        """
+        before, spent, passes = 0.0, 0, 0
+        while passes < WARM_PASSES and spent < 2 * self.span_ns and self.call_ns <= LONGEST_SPAN_NS:
             span = self.span(max(1, self.calls // 3))
-            if abs(span.ns_item - before) <= WARM_AGREEMENT * span.ns_item or span.wall_ns > LONGEST_SPAN_NS:
-                return passes
+            passes, spent = passes + 1, spent + span.wall_ns
+            if abs(span.ns_item - before) <= WARM_AGREEMENT * span.ns_item:
+                break
             before = span.ns_item
-        return WARM_PASSES
+        return passes

@@ -49,6 +49,10 @@ class Breadcrumb:
         self._file.seek(0)
         self._file.write(step.ljust(SIZE))
 
+    def close(self) -> None:
+        """Leave the last step as it is."""
+        self._file.close()
+
     @staticmethod
     def read(path: Path) -> Step | None:
         """Read the last step, or None while one is being written."""

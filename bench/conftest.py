@@ -71,17 +71,15 @@ class Slot:
             barred=barred,
         )
 
-    def finish(self, task: Task, rows: list[dict[str, Any]], samples: list[dict[str, Any]]) -> None:
+    def finish(self, task: Task, results: dict[str, Any]) -> None:
         """Put a task's results where the supervisor finds them."""
         self.crumb.drop(task.id, "", "results")
-        path = self.work / "slots" / str(self.job.slot) / f"{task.id}.json"
-        plan.write_json(
-            path, {"task": task.id, "slot": self.job.slot, "contestants": rows, "samples": samples}
-        )
+        plan.write_json(self.work / "slots" / str(self.job.slot) / f"{task.id}.json", results)
 
     def close(self) -> None:
         """Say which BLAS kernels everything loaded here has chosen."""
         self.crumb.drop("", "", "end")
+        self.crumb.close()
         plan.write_json(self.work / "blas.json", env.blas_cores())
 
 
@@ -117,15 +115,17 @@ def race(request: pytest.FixtureRequest, benchmark: Any, slot: Slot | None) -> R
         try:
             race = slot.race(task)
         except Exception as error:  # a broken declaration costs its own task and no other
-            note = f"{type(error).__name__}: {error}"
-            slot.finish(task, [{"contestant": task.anchor, "status": "ERROR", "note": note}], [])
+            slot.finish(task, plan.broken(task, slot.job.slot, error))
             return []
         race.prepare()
         _run(race)
         if slot.job.slot == 0:
             race.measure_quality()
         _publish(request, race)
-        slot.finish(task, [describe(arm) for arm in race.arms], race.samples)
+        rows = [describe(arm) for arm in race.arms]
+        slot.finish(
+            task, {"task": task.id, "slot": slot.job.slot, "contestants": rows, "samples": race.samples}
+        )
         return []
 
     return in_slot if slot else by_hand

@@ -1,31 +1,38 @@
-"""Yardsticks: what this machine can do at most with a state of the size that races.
+"""Yardsticks: what this machine can do at most, with a state of the size that races.
 
-``prefetch_lines`` asks for one random cache line per item and does nothing else: no structure that
-looks into its state once per key can be faster. ``plain_lookup`` is the split-block lookup as anyone
-would write it, hash, block, test, in one loop: what the pipeline of the library is worth. ``copy_words``
-reads and writes every word once.
+``prefetch limit`` asks for one random cache line per item and does nothing else: no structure that looks
+into its state once per key can be faster. ``plain loop`` is the split-block lookup as anyone would write
+it, hash, block, test, in one loop: what the library's pipeline is worth. ``hash limit`` hashes the keys
+and does nothing with the hashes. ``copy limit`` reads and writes as many bytes as the state has.
 """
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from algos._bits import U3, U64, prefetch
 from algos._jit import kernel
-from algos.filters.splitblock import block_start, block_test
+from algos.filters.splitblock import SplitBlockBloomFilter, block_start, block_test
+from algos.hashing import hash64
 from algos.hashing.xxh3 import xxh3_key, xxh3_word
+from bench.schema import Contestant, Slice
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import numpy.typing as npt
+
+    Slices = Callable[[int], Sequence[Slice]]
 
 LINE = 64
 
 
 @kernel
 def prefetch_lines(table: Any, lines: Any) -> None:
-    """Ask for the cache line ``lines[i]`` of a table of uint64, for each ``i``."""
+    """Ask for cache line ``lines[i]`` of a table of uint64, for each ``i``."""
     for i in range(lines.size):
         prefetch(table, lines[i] << U3)
 
@@ -46,12 +53,50 @@ def copy_words(source: Any, target: Any) -> None:
         target[i] = source[i]
 
 
-def table(nbytes: int) -> npt.NDArray[np.uint64]:
-    """Return a table of whole cache lines, written once: pages never written share one page of zeros."""
-    return np.full(8 * max(1, -(-nbytes // LINE)), 1, np.uint64)
+def written(nbytes: int) -> npt.NDArray[np.uint64]:
+    """Return whole cache lines of ones: pages never written would all be the one page of zeros."""
+    return np.full(LINE // 8 * max(1, -(-nbytes // LINE)), 1, np.uint64)
 
 
 def random_lines(nbytes: int, count: int, seed: int) -> npt.NDArray[np.uint64]:
-    """Choose ``count`` random lines of a ``table(nbytes)``."""
-    lines = max(1, -(-nbytes // LINE))
-    return np.random.default_rng(seed).integers(0, lines, count, dtype=np.uint64)
+    """Choose ``count`` random lines of ``written(nbytes)``."""
+    return np.random.default_rng(seed).integers(0, max(1, -(-nbytes // LINE)), count, dtype=np.uint64)
+
+
+def prefetch_limit(nbytes: int, items: int, seed: int, *, whole: bool = False) -> Contestant:
+    """Race one line per item; ``whole`` hands over all items in one call, whatever the limit."""
+    lines = random_lines(nbytes, items, seed)
+
+    def slices(limit: int) -> list[Slice]:
+        parts = [lines] if whole else [lines[lo : lo + limit] for lo in range(0, items, limit)]
+        return [Slice(len(part), part) for part in parts]
+
+    return _limit("prefetch limit", prefetch_lines, slices, lambda _: written(nbytes))
+
+
+def plain_loop(keys: Any, fpr: float, slices: Slices) -> Contestant:
+    """Race the plain lookup of int64 keys; its answers are the filter's, for the caller to check."""
+
+    def call(words: Any, keys: Any) -> Any:
+        out = np.empty(len(keys), np.bool_)
+        plain_lookup(words, keys.view(np.uint64), out)
+        return out
+
+    return _limit("plain loop", call, slices, lambda _: SplitBlockBloomFilter.build(keys, fpr)._words)
+
+
+def hash_limit(slices: Slices) -> Contestant:
+    """Race the hash of the keys, XXH3, on its own."""
+    return Contestant("hash limit", "limit", lambda _, keys: hash64(keys), slices, input="arrow")
+
+
+def copy_limit(nbytes: int, items: int) -> Contestant:
+    """Race a copy of ``nbytes`` to memory already touched, shared out over ``items``."""
+    target = written(nbytes)
+    part = Slice(items, target)
+    return _limit("copy limit", copy_words, lambda _: [part], lambda _: written(nbytes))
+
+
+def _limit(name: str, call: Any, slices: Slices, setup: Callable[[int], Any]) -> Contestant:
+    size = attrgetter("nbytes")
+    return Contestant(name, "limit", call, slices, setup=setup, nbytes=size, input="ndarray")

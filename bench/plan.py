@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import random
+import sys
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
@@ -196,6 +197,18 @@ def entrant(contestant: Contestant) -> dict[str, str]:
     }
 
 
+def broken(task: Task, slot: int, error: Exception) -> dict[str, Any]:
+    """Return the results of a task whose contestants could not be made: one row that says why."""
+    note = f"{type(error).__name__}: {first_line(error)}"
+    row = {"contestant": task.anchor, "status": "ERROR", "note": note}
+    return {"task": task.id, "slot": slot, "seconds": 0.0, "contestants": [row], "samples": []}
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an exception says, as far as it fits into a row."""
+    return (str(error).splitlines() or [""])[0]
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a file that is either absent or complete, whenever the process dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -210,6 +223,7 @@ def _load(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up there
     spec.loader.exec_module(module)
     return module
 

@@ -12,32 +12,41 @@ import gc
 import random
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.arm import LONGEST_SPAN_NS, Arm, Span
+from bench.plan import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from bench.schema import Contestant, Status, Task
 
-PROBE = 256  # items of the first calls, which must not take long whoever makes them
+PROBE = 64  # items of the first calls, which must not take long whoever makes them
+PROBE_GROWTH = 32
 BATCH = 65_536  # items of a call, where the operation can be cut
 POOL_PARTS = 4  # a pool is cut into at least this many slices, so that there are others to warm with
+LONG_CALL_NS = 5_000_000  # slices are nested so that no call takes longer, where items are what takes time
 SPAN_NS = 200_000
 MOST_CALLS = 1 << 20  # in one span, should the clock stand still
 REFILLS = 10  # a span lasts this many times as long as the state takes to come back into the cache
 REFILL_BYTES_PER_NS = 10
-SLOW = 50  # times the anchor's: from here on nested slices of SLOW_CALL_NS and every SLOW_EVERYth round
-SLOW_EVERY = 3
-SLOW_CALL_NS = 5_000_000
-GATE_NS = 300_000_000
+TURN_SPANS = 3  # a turn's warming takes up to two spans
+SLOW, SLOW_EVERY = 50, 3  # that many times slower than the anchor: a turn in every third round only
+GATE_NS = 100_000_000
+SETUP_SHARE = 0.25  # of the seconds; a contestant that uses up its part of it has fewer instances
+ROUNDS_SHARE = 0.35  # of the seconds at least, whatever preparing took
 INSTANCES = 3
-DEAR_SETUP_MS = 400.0  # a setup above this is made once
-HOPELESS_S = 5.0
+DEAR_NS = 400_000_000  # a setup above this is not made again
+COMPILED = {"ours", "control", "limit"}  # whose first setup and first call may be a compiler's work ...
+COMPILE_NS = 1_600_000_000  # ... which rarely takes longer
+HOPELESS_NS = 5e9
 COLD_ROUNDS = 3
 
 
@@ -90,7 +99,8 @@ class Race:
         self._each(arms, "setup", self._set_up)
         self._each(arms, "gate", self._probe)
         self._each(arms, "gate", self._gate)
-        spare_ns = max(self.ends - perf_counter_ns(), 0.0) / max(len(self.running), 1)
+        self.ends = max(self.ends, perf_counter_ns() + self.protocol.seconds * 1e9 * ROUNDS_SHARE)
+        spare_ns = (self.ends - perf_counter_ns()) / max(len(self.running), 1)
         self._each(arms, "calibrate", lambda arm: self._calibrate(arm, spare_ns))
 
     def run(self) -> None:
@@ -119,45 +129,53 @@ class Race:
         try:
             yield
         except (Exception, SystemExit) as error:
-            first = (str(error).splitlines() or [""])[0]
-            arm.fail("ERROR", f"{type(error).__name__}: {first} (in its {phase})")
+            arm.fail("ERROR", f"{type(error).__name__}: {first_line(error)} (in its {phase})")
 
     def _set_up(self, arm: Arm) -> None:
         estimate = arm.contestant.estimate_setup
-        if estimate is not None and (seconds := estimate()) > HOPELESS_S:
+        if estimate is not None and (seconds := estimate()) * 1e9 > HOPELESS_NS:
             arm.fail("NOT RUN", f"would take {seconds:.0f} s at this n")
             return
-        taken: list[float] = []
-        while len(arm.states) < INSTANCES and max(taken, default=0.0) <= DEAR_SETUP_MS:
+        share_ns = self.protocol.seconds * 1e9 * SETUP_SHARE / len(self.arms)
+        taken: list[int] = []
+        while len(taken) < INSTANCES:
             self.mark(arm.name, "setup")
             self.ballast.append(bytearray(self.rng.randrange(1 << 20)))  # so that no two lie alike
             start = perf_counter_ns()
-            arm.states.append(arm.contestant.setup((self.seed + len(arm.states)) % 2**32))
-            taken.append((perf_counter_ns() - start) / 1e6)
-        arm.setup_ms = float(np.median(taken))
+            arm.states.append(arm.contestant.setup((self.seed + len(taken)) % 2**32))
+            taken.append(perf_counter_ns() - start)
+            compiling = len(taken) == 1 and arm.contestant.role in COMPILED and taken[0] < COMPILE_NS
+            if not compiling and (taken[-1] > DEAR_NS or len(taken) * min(taken) > share_ns):
+                break
+        arm.setup_ms = min(taken) / 1e6
         if arm.contestant.nbytes is not None:
             arm.state_bytes = int(arm.contestant.nbytes(arm.states[0]))
 
     def _probe(self, arm: Arm) -> None:
-        """Find out what an item costs, on growing slices, and cut the pool accordingly."""
-        limit = PROBE
+        """Find out what an item costs, on growing slices, and cut the pool accordingly.
+
+        It grows on past a long call as long as the call, and not its items, is what takes the time.
+        """
+        limit, before = PROBE, float("inf")
         arm.cut(limit)
-        arm.first_call_ms = arm.span(1).wall_ns / 1e6
+        first_ns = arm.span(1).wall_ns
+        arm.first_call_ms = first_ns / 1e6
         self.limit = self.limit or min(BATCH, max(1, sum(part.items for part in arm.pool) // POOL_PARTS))
+        known_ns = first_ns if first_ns > DEAR_NS and arm.contestant.role not in COMPILED else 0
         while True:
-            call_ns = arm.fastest(1, patience_ns=SLOW_CALL_NS)
+            call_ns = known_ns or arm.fastest(1, patience_ns=LONG_CALL_NS)
             arm.item_ns = call_ns / max(arm.pool[0].items, 1)
-            if call_ns > SLOW_CALL_NS or limit >= self.limit or arm.pool[0].items > limit:
+            long = call_ns > LONG_CALL_NS and arm.item_ns > before / 2
+            if long or limit >= self.limit or arm.pool[0].items > limit or call_ns > HOPELESS_NS:
                 break
-            limit = min(limit * 8, self.limit)
+            limit, before, known_ns = min(limit * PROBE_GROWTH, self.limit), arm.item_ns, 0
             arm.cut(limit)
-        if call_ns > HOPELESS_S * 1e9:
+        if call_ns > HOPELESS_NS:
             arm.fail("NOT RUN", f"one call takes {call_ns / 1e9:.0f} s at this n")
         elif arm.item_ns > SLOW * self._reference_ns():
             arm.every = SLOW_EVERY
-            arm.cut(min(self.limit, max(1, int(SLOW_CALL_NS / arm.item_ns))))
-        else:
-            arm.cut(self.limit)
+        fitting = 1 << int(LONG_CALL_NS / arm.item_ns).bit_length() >> 1 if long else self.limit
+        arm.cut(min(max(fitting, 1), self.limit))
 
     def _reference_ns(self) -> float:
         """Return what an item costs the anchor, or the fastest of ours where the anchor is out."""
@@ -166,7 +184,10 @@ class Race:
         return min(anchor or [arm.item_ns for arm in known], default=float("inf"))
 
     def _gate(self, arm: Arm) -> None:
-        """Check the answers to the slices that will be timed; slices there is no time for are dropped."""
+        """Check the first instance's answers to all slices, and the others' to one.
+
+        Slices there is no time to check are dropped from the pool, so they are not timed either.
+        """
         check = arm.contestant.check
         if check is None:
             return
@@ -174,14 +195,14 @@ class Race:
         deadline = perf_counter_ns() + GATE_NS
         for instance, state in enumerate(arm.states):
             for count, part in enumerate(arm.pool):
-                if count and perf_counter_ns() > deadline:
-                    arm.pool = arm.pool[:count] if instance == 0 else arm.pool
+                if count and (instance or perf_counter_ns() > deadline):
+                    arm.pool = arm.pool if instance else arm.pool[:count]
                     break
                 finding = check(arm.contestant.call(state, part.payload), part)
                 if not finding.ok:
                     arm.fail("WRONG", finding.detail)
                     return
-                if finding.error is not None:
+                if finding.error is not None and instance == 0:
                     errors.append((finding.error, part.items))
         if errors:
             arm.error = float(np.average([e for e, _ in errors], weights=[max(n, 1) for _, n in errors]))
@@ -189,15 +210,16 @@ class Race:
     def _calibrate(self, arm: Arm, spare_ns: float) -> None:
         """Choose how many calls make a span, and how rarely a very slow contestant has its turn."""
         refill = min(arm.state_bytes or 0, self.protocol.cache_bytes) / REFILL_BYTES_PER_NS
-        affordable = spare_ns / self.protocol.least_rounds / 2  # warming costs about as much again
-        target = max(SPAN_NS, min(REFILLS * refill, LONGEST_SPAN_NS, affordable))
-        while (taken := arm.fastest(arm.calls, patience_ns=target)) < target / 8 and arm.calls < MOST_CALLS:
-            arm.calls = max(arm.calls + 1, int(arm.calls * min(10.0, target / max(taken, 1))))
-        arm.calls = min(MOST_CALLS, max(1, round(arm.calls * target / max(taken, 1))))
-        turn_ns = 2 * max(taken, target)
-        if arm.every > 1 and turn_ns > LONGEST_SPAN_NS:
-            allowed = max(1.0, 2 * spare_ns / turn_ns)
-            arm.every = max(arm.every, int(self.protocol.rounds / allowed))
+        affordable = spare_ns / self.protocol.least_rounds / TURN_SPANS
+        arm.span_ns = max(SPAN_NS, min(REFILLS * refill, LONGEST_SPAN_NS, affordable))
+        taken = arm.call_ns
+        while taken < arm.span_ns / 8 and arm.calls < MOST_CALLS:
+            arm.calls = max(arm.calls + 1, int(arm.calls * min(10.0, arm.span_ns / max(taken, 1.0))))
+            taken = arm.fastest(arm.calls, arm.span_ns)
+        arm.calls = min(MOST_CALLS, max(1, round(arm.calls * arm.span_ns / max(taken, 1.0))))
+        allowed = 2 * spare_ns / (TURN_SPANS * max(taken, arm.span_ns))
+        if arm.name != self.task.anchor and allowed < self.protocol.least_rounds:
+            arm.every = max(arm.every, round(self.protocol.rounds / max(allowed, 1.0)))
 
     def _round(self, round_: int, arms: list[Arm]) -> None:
         self.rng.shuffle(arms)
@@ -211,13 +233,13 @@ class Race:
     def _cold_rounds(self) -> None:
         """Time single calls right after everything has been pushed out of the caches."""
         near = SLOW * self._reference_ns()
-        junk = np.zeros(2 * self.protocol.cache_bytes // 8, np.int64)
+        junk = _junk(2 * self.protocol.cache_bytes)
         for round_ in range(COLD_ROUNDS):
             arms = [arm for arm in self.running if arm.item_ns <= near and arm.call_ns <= LONGEST_SPAN_NS]
             self.rng.shuffle(arms)
             for order, arm in enumerate(arms):
                 with self._step(arm, "turn"):
-                    junk[::8] += 1
+                    junk.sum()
                     self._record(arm, arm.span(1), round=round_, order=order, cold=True, warm_passes=0)
 
     def _record(self, arm: Arm, span: Span, **where: Any) -> None:
@@ -231,10 +253,15 @@ def _measure_quality(arm: Arm) -> None:
         arm.quality = arm.contestant.quality(arm.states[0])
 
 
+@cache
+def _junk(nbytes: int) -> NDArray[np.int64]:
+    """Return memory to read through; of ones, since untouched zeros would all be one page."""
+    return np.ones(nbytes // 8, np.int64)
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the garbage collector, and whatever it would have to walk through, out of the rounds."""
-    gc.collect()
+    """Keep the garbage collector, and all that it would have to walk through, out of the rounds."""
     gc.freeze()
     gc.disable()
     try:

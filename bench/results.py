@@ -68,7 +68,7 @@ class Entry:
             self.warm.setdefault(slot, {})[sample["round"]] = ns
 
 
-def merge(folder: Path, plan: Plan, ended: str, reason: str = "") -> None:
+def merge(folder: Path, plan: Plan, ended: str, reason: str = "", resume: str = "") -> None:
     """Write every result file of a run, finished or (with a reason) partial."""
     work = folder / "work"
     slots = _slot_files(work)
@@ -80,7 +80,10 @@ def merge(folder: Path, plan: Plan, ended: str, reason: str = "") -> None:
     write_json(folder / "tasks.json", plan.tasks)
     write_json(folder / "catalog.json", _catalog(plan))
     write_json(folder / "env.json", _environment(plan, work, entries))
-    write_json(folder / "run.json", _run(folder, plan, ended, reason))
+    write_json(
+        folder / "run.json",
+        _run(plan) | {"ended": ended, "partial": bool(reason), "reason": reason, "resume": resume},
+    )
 
 
 def widths(folder: Path, plan: Plan, slots: int) -> dict[str, float]:
@@ -283,7 +286,7 @@ def _environment(plan: Plan, work: Path, entries: list[Entry]) -> dict[str, Any]
     return plan.env | {"volatile": volatile}
 
 
-def _run(folder: Path, plan: Plan, ended: str, reason: str) -> dict[str, Any]:
+def _run(plan: Plan) -> dict[str, Any]:
     return {
         "schema": schema.SCHEMA_VERSION,
         "run_id": plan.run_id,
@@ -297,10 +300,6 @@ def _run(folder: Path, plan: Plan, ended: str, reason: str) -> dict[str, Any]:
         "stamp": plan.stamp,
         "fingerprint": plan.fingerprint,
         "started": plan.started,
-        "ended": ended,
-        "partial": bool(reason),
-        "reason": reason,
-        "resume": f"python -m bench --resume {folder.name}" if reason else "",
     }
 
 

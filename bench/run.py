@@ -6,21 +6,31 @@ or hang, goes on where an earlier run was stopped, and leaves a valid report in 
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import json
 import os
 import shutil
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import barrier, env, first_call, results
-from bench.plan import EFFORTS, ROOT, Job, Plan, contestants_of, describe, entrant, select, stamp, write_json
+from bench.plan import (
+    ROOT,
+    Job,
+    Plan,
+    broken,
+    contestants_of,
+    describe,
+    entrant,
+    select,
+    stamp,
+    write_json,
+)
 from bench.progress import Reporter
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from bench.schema import Tier
@@ -29,6 +39,10 @@ REPORTS = ROOT / "reports"
 ONE_THREAD = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS", "POLARS_MAX_THREADS",
+)  # fmt: skip
+PYTEST = (
+    "-m", "pytest", "-q", "-s", "-W", "default", "-p", "pytest_benchmark.plugin", "-p", "no:cacheprovider",
+    "bench/test_race.py",
 )  # fmt: skip
 UNWANTED = ("OPENBLAS_CORETYPE", "PYTEST_ADDOPTS", "PYTEST_PLUGINS")
 WORKER_START_SECONDS = 2.0
@@ -65,13 +79,16 @@ class Supervisor:
             reason, code = "interrupted", INTERRUPTED
         except HaltError as halt:
             reason, code = str(halt), 1
-        results.merge(self.folder, self.plan, ended=_now().isoformat(), reason=reason)
+        goes_on = reason and stamp() == self.plan.stamp
+        again = f"python -m bench --resume {_shown(self.folder)}" if goes_on else ""
+        results.merge(self.folder, self.plan, ended=_now().isoformat(), reason=reason, resume=again)
         if not reason:
             shutil.rmtree(self.work)
         report(self.folder)
         if reason:
             self.reporter.say(f"Stopped: {reason}. The report holds what is finished.")
-            self.reporter.say(f"To go on: python -m bench --resume {_shown(self.folder)}")
+        if again:
+            self.reporter.say(f"To go on: {again}")
         return code
 
     def _everything(self) -> None:
@@ -84,17 +101,17 @@ class Supervisor:
     def _wide_ones(self) -> None:
         """Give tasks with wide intervals more slots: decided once, on width alone, not to seek a verdict."""
         found = results.widths(self.folder, self.plan, self.effort.slots)
-        wide = {
-            family: [t for t in self.plan.raced(family) if found[t] > WIDE] for family in self.plan.families
-        }
         for slot in range(self.effort.slots, self.effort.most_slots):
-            for family, tasks in wide.items():
+            for family in self.plan.families:
+                tasks = [task for task in self.plan.raced(family) if found[task] > WIDE]
                 if tasks and self._spent(family) * (1 + 1 / slot) < self.effort.seconds:
-                    self.reporter.extend(len(self._pending(slot, tasks)))
+                    self.reporter.extend(len(tasks))
                     self._slot(slot, family, tasks)
 
     def _slot(self, slot: int, family: str, tasks: Sequence[str]) -> None:
         """Run one family's tasks in one worker, and in another for as long as one dies on the way."""
+        if not self._pending(slot, tasks):
+            return
         while pending := self._pending(slot, tasks):
             if stamp() != self.plan.stamp:
                 raise HaltError("the code was edited while the run was going on: start a new one")
@@ -125,7 +142,7 @@ class Supervisor:
         log.parent.mkdir(exist_ok=True)
         before = env.Disturbance.now()
         with log.open("ab") as out:
-            process = barrier.start(_pytest(orders), worker_env(seed), out)
+            process = barrier.start([*PYTEST, f"--race-job={orders}"], worker_env(seed), out)
         try:
             return barrier.watch(
                 process, crumb, self.step_seconds, lambda step: self.reporter.step(step, self.done())
@@ -143,27 +160,26 @@ class Supervisor:
             if self._pending(0, [task.id]):
                 self.reporter.step(barrier.Step(task.id, "", "first call", 0.0), self.done())
                 seed = self.plan.slot_seed(0)
-                contestants = contestants_of(task, seed, peers=self.plan.peers)
-                write_json(self.work / "entrants" / f"{task.id}.json", [entrant(c) for c in contestants])
-                found = first_call.measure(task, contestants, worker_env(seed), self.step_seconds)
+                try:
+                    contestants = contestants_of(task, seed, peers=self.plan.peers)
+                    write_json(self.work / "entrants" / f"{task.id}.json", [entrant(c) for c in contestants])
+                    found = first_call.measure(task, contestants, worker_env(seed), self.step_seconds)
+                except Exception as error:
+                    found = broken(task, 0, error)
                 write_json(self._result(0, task.id), found)
                 self.reporter.stage(task.id, self.done())
 
     def _pending(self, slot: int, tasks: Sequence[str]) -> list[str]:
         """Return the tasks not yet finished in a slot, without those whose data cannot be made."""
-        broken = {entry["task"] for entry in results.quarantine(self.work) if not entry["contestant"]}
-        return [task for task in tasks if task not in broken and not self._result(slot, task).exists()]
+        dead = {entry["task"] for entry in results.quarantine(self.work) if not entry["contestant"]}
+        return [task for task in tasks if task not in dead and not self._result(slot, task).exists()]
 
     def _bar(self, end: barrier.End) -> None:
         """Keep a contestant that took its worker down out of that task for the rest of the run."""
-        entry = {
-            "task": end.step.task,
-            "contestant": end.step.contestant,
-            "status": end.status,
-            "note": end.note,
-        }
+        task, name = end.step.task, end.step.contestant
+        entry = {"task": task, "contestant": name, "status": end.status, "note": end.note}
         write_json(self.work / "quarantine.json", [*results.quarantine(self.work), entry])
-        self.reporter.say(f"{end.status} {end.step.contestant or 'the data'} in {end.step.task}: {end.note}")
+        self.reporter.say(f"{end.status} {name or 'the data'} in {task}: {end.note}")
 
     def _seconds(self, slot: int, family: str) -> float:
         """Return a slot's seconds: what the family has left, shared by the slots to come."""
@@ -173,11 +189,9 @@ class Supervisor:
 
     def _spent(self, family: str) -> float:
         """Return the seconds a family has had so far, in workers and in first calls."""
+        workers = (self.work / "workers").glob(f"*.{family}.*.json")
         calls = (self._result(0, task.id) for task in self.plan.first_calls() if task.family == family)
-        paths = [
-            *(self.work / "workers").glob(f"*.{family}.*.json"),
-            *(path for path in calls if path.exists()),
-        ]
+        paths = [*workers, *(path for path in calls if path.exists())]
         return sum(json.loads(path.read_text("utf-8"))["seconds"] for path in paths)
 
     def _result(self, slot: int, task: str) -> Path:
@@ -190,26 +204,8 @@ class Supervisor:
 def worker_env(seed: int) -> dict[str, str]:
     """Return the environment of a worker: one thread, its own hash seed, no tuning from outside."""
     kept = {key: value for key, value in os.environ.items() if key not in UNWANTED}
-    return (
-        kept
-        | dict.fromkeys(ONE_THREAD, "1")
-        | {"PYTHONHASHSEED": str(seed), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    )
-
-
-def _pytest(orders: Path) -> list[str]:
-    plugins = ["-p", "pytest_benchmark.plugin", "-p", "no:cacheprovider"]
-    return [
-        "-m",
-        "pytest",
-        "-q",
-        "-s",
-        "-W",
-        "default",
-        *plugins,
-        "bench/test_race.py",
-        f"--race-job={orders}",
-    ]
+    own = {"PYTHONHASHSEED": str(seed), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return kept | dict.fromkeys(ONE_THREAD, "1") | own
 
 
 def create(options: argparse.Namespace, command: Sequence[str]) -> tuple[Plan, Path]:
@@ -220,7 +216,7 @@ def create(options: argparse.Namespace, command: Sequence[str]) -> tuple[Plan, P
         raise ValueError(f"no task of tier {tier} matches: try --thorough, or another --family or --task")
     machine, started = env.fingerprint(), _now()
     run_id = f"{started:%Y-%m-%dT%H%M%SZ}-{machine['id']}"
-    folder = Path(options.out) if options.out else REPORTS / run_id
+    folder = Path(options.out).resolve() if options.out else REPORTS / run_id
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty: choose another --out, or --resume {folder}")
     plan = Plan(
@@ -269,51 +265,6 @@ def report(folder: Path) -> None:
     print(f"report: {_shown(page)}")
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command line and return its exit code."""
-    try:
-        if argv[:1] == ["report"]:
-            report(_report_parser().parse_args(argv[1:]).folder)
-            return 0
-        options = _parser().parse_args(argv)
-        plan, folder = create(options, argv) if options.resume is None else resume(options.resume)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return Supervisor(plan, folder).run()
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench",
-        description="Race every variant and write a report.",
-        epilog="python -m bench report FOLDER renders a run anew.",
-    )
-    tier = parser.add_mutually_exclusive_group()
-    quick = f"one slot, at most {EFFORTS['quick'].rounds} rounds: not a verdict"
-    tier.add_argument(
-        "--quick", dest="tier", action="store_const", const="quick", default="default", help=quick
-    )
-    tier.add_argument(
-        "--thorough", dest="tier", action="store_const", const="thorough", help="as long as it takes"
-    )
-    parser.add_argument("--family", nargs="+", default=[], metavar="F", help="only these families")
-    parser.add_argument("--task", nargs="+", default=[], metavar="GLOB", help="only tasks whose id matches")
-    parser.add_argument("--no-peers", action="store_true", help="leave other packages out")
-    parser.add_argument(
-        "--resume", nargs="?", const="", metavar="FOLDER", help="go on with a stopped run (the latest)"
-    )
-    parser.add_argument("--out", metavar="FOLDER", help="where to write (reports/<date>-<machine>)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all data and orders (0)")
-    return parser
-
-
-def _report_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench report", description="Render a run's report anew.")
-    parser.add_argument("folder", type=Path, help="the run's folder")
-    return parser
-
-
 def _find(name: str) -> Path:
     if not name:
         stopped = sorted(path.parent for path in REPORTS.glob("*/work"))
@@ -325,7 +276,7 @@ def _find(name: str) -> Path:
     folder = next((path for path in (Path(name), REPORTS / name) if (path / "plan.json").exists()), None)
     if folder is None:
         raise ValueError(f"no plan.json in {name} or {REPORTS / name}: name the folder of a stopped run")
-    return folder
+    return folder.resolve()
 
 
 def _shown(path: Path) -> str:

@@ -144,7 +144,7 @@ FILES = ("samples.parquet", "summary.parquet", "quality.parquet", "slots.parquet
 * ``run.json``: ``schema`` (version), ``run_id``, ``command`` (its words), ``tier``, ``families``, ``peers``,
   ``seed``, ``slots`` (planned per task), ``rounds``, ``stamp`` (of the code), ``fingerprint``,
   ``started``, ``ended`` (UTC, ISO 8601), ``partial``, ``reason`` (why partial), ``resume`` (how to go on).
-* ``env.json``: ``id``, the stable facts by name (``cpu``, ``cores``, ``kernel``, ``governor``, ``python``, ...;
+* ``env.json``: ``id``, the stable facts by name (``cpu``, ``cores``, ``governor``, ``python``...;
   ``caches`` is ``{"l1d", "l2", "l3"}`` in bytes), and under ``volatile`` those of the moment (``load``,
   ``pressure_cpu``, ``memory_total``, ``commit``, ``dirty``, ``packages``, ``blas``, ``environment``, ...).
 * ``tasks.json``: a list of tasks, the fields of ``Task`` and ``id``.

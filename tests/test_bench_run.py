@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
@@ -18,10 +18,14 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench import arm as arm_module
 from bench import plan, race, results, run
+from bench.__main__ import main
 from bench.barrier import Breadcrumb, Step
 from bench.plan import ROOT, Effort, Plan
 from bench.race import Protocol, Race
 from bench.schema import FILES, SAMPLES, SUMMARY, Contestant, Gate, Quality, Slice, Task
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
@@ -34,11 +38,15 @@ from bench.schema import Contestant, Gate, Quality, Slice, Task
 TASKS = [
     Task("zoo", "pair", "ints", 10, tier="quick", anchor="plain"),
     Task("zoo", "fates", "ints", 20, {"hits": 50}, tier="quick", anchor="plain"),
+    Task("zoo", "lies", "ints", 20, tier="quick", anchor="plain"),
     Task("zoo", "gated", "ints", 30, tier="default", anchor="plain"),
     Task("zoo", "dataless", "ints", 40, tier="thorough", anchor="plain"),
     Task("zoo", "deadly", "ints", 50, tier="thorough", anchor="plain"),
     Task("zoo", "first_call", "ints", 1, tier="default", anchor="plain"),
 ]
+
+def zeros(seed):
+    return np.zeros(1000)
 
 def total(state, x):
     return int(x.sum())
@@ -78,15 +86,18 @@ def contestants(task, seed):
         return Contestant(name, "ours", total, lambda limit: [Slice(1, source)], **more)
 
     if task.op == "first_call":
-        good = "import os; print('hello'); print(1000 if os.listdir(os.environ['NUMBA_CACHE_DIR']) else 9000);"
-        good += "open(os.environ['NUMBA_CACHE_DIR'] + '/x', 'w').close()"
+        good = "import os; cache = os.environ['NUMBA_CACHE_DIR']; print('hello');"
+        good += "print(1000 if os.listdir(cache) else 9000); open(cache + '/x', 'w').close()"
         return [
-            script("plain", good), script("aborts", "import os; os.abort()"), script("hangs", "while 1: pass"),
-            script("raises", "raise ValueError('no luck')"), script("absent", good, missing="pip install absent"),
+            script("plain", good),
+            script("aborts", "import os; os.abort()"),
+            script("hangs", "while 1: pass"),
+            script("raises", "raise ValueError('no luck')"),
+            script("absent", good, missing="pip install absent"),
         ]
     quality = [Quality("fpr", 0.011, 0.01, 0.009, 0.012, True)]
     found = [
-        entry("plain", "ours", setup=lambda seed: np.zeros(1000), nbytes=lambda s: s.nbytes, quality=lambda s: quality),
+        entry("plain", "ours", setup=zeros, nbytes=lambda s: s.nbytes, quality=lambda s: quality),
         entry("again", "control"),
         entry("more", "peer", a_little_more, package="numpy", input="ndarray"),
         Contestant("nothing", "null", lambda state, x: None, slices),
@@ -94,9 +105,10 @@ def contestants(task, seed):
     ]
     if task.op == "gated":
         return [*found, entry("blocks", "peer", blocks)]
+    if task.op in {"lies", "fates"}:
+        found.append(entry("wrong", "ours", lambda state, x: -1))
     if task.op == "fates":
         found += [
-            entry("wrong", "ours", lambda state, x: -1),
             entry("segfault", "peer", lambda state, x: os.kill(os.getpid(), signal.SIGSEGV)),
             entry("exit", "peer", lambda state, x: os._exit(7)),
             entry("sleeper", "peer", lambda state, x: time.sleep(3600)),
@@ -111,51 +123,64 @@ def contestants(task, seed):
 SUPERVISOR = """
 import sys
 from types import SimpleNamespace
-from pathlib import Path
 from bench import run
+from bench.__main__ import main
 sys.modules["bench.report"] = SimpleNamespace(
     render=lambda folder: folder / "index.html", terminal_table=lambda folder: None
 )
 run.stamp = lambda: "fixed"
-sys.exit(run.main(sys.argv[1:]))
+sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "run"
+class Stage:
+    """Runs the command line in this process on the made-up family, with a report that only counts."""
 
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        families = tmp_path / "families"
+        families.mkdir()
+        (families / "zoo.py").write_text(ZOO, "utf-8")
+        monkeypatch.setenv("HOTPATH_TASKS", str(families))
+        monkeypatch.setenv("HOTPATH_STEP_TIMEOUT", "2")
+        monkeypatch.setenv("ZOO_GATE", str(tmp_path / "gate"))
+        monkeypatch.setenv("ZOO_PID", str(tmp_path / "pid"))
+        report = ModuleType("bench.report")
+        vars(report).update(render=self.render, terminal_table=lambda _: None)
+        monkeypatch.setitem(sys.modules, "bench.report", report)
+        monkeypatch.setattr(run, "stamp", lambda: "fixed")  # the tests must not mind who edits what meanwhile
+        monkeypatch.setattr(run, "REPORTS", tmp_path / "reports")
+        monkeypatch.setitem(plan.EFFORTS, "default", Effort(2, 3, 6, 3, seconds=60.0, step_seconds=60.0))
+        self.folder = tmp_path / "run"
+        self.rendered = 0
 
-@pytest.fixture
-def bench(monkeypatch, tmp_path, folder):
-    """Run the command line in this process on the made-up family, with a report that only counts."""
-    families = tmp_path / "families"
-    families.mkdir()
-    (families / "zoo.py").write_text(ZOO, "utf-8")
-    monkeypatch.setenv("HOTPATH_TASKS", str(families))
-    monkeypatch.setenv("HOTPATH_STEP_TIMEOUT", "2")
-    monkeypatch.setenv("ZOO_GATE", str(tmp_path / "gate"))
-    monkeypatch.setenv("ZOO_PID", str(tmp_path / "pid"))
-    rendered: list[Path] = []
-
-    def render(where: Path) -> Path:
-        rendered.append(where)
+    def render(self, where: Path) -> Path:
+        assert where == self.folder
+        self.rendered += 1
         return where / "index.html"
 
-    report = ModuleType("bench.report")
-    vars(report).update(render=render, terminal_table=lambda where: None)
-    monkeypatch.setitem(sys.modules, "bench.report", report)
-    monkeypatch.setattr(run, "stamp", lambda: "fixed")  # the tests must not mind who edits what meanwhile
-    monkeypatch.setattr(run, "REPORTS", tmp_path / "reports")
-    monkeypatch.setitem(plan.EFFORTS, "default", Effort(2, 3, 6, 3, seconds=60.0, step_seconds=60.0))
-
-    def go(*words: str) -> int:
-        code = run.main([*words, "--out", str(folder)] if "--resume" not in words else words)
-        assert code == 2 or rendered == [folder]
-        rendered.clear()
+    def __call__(self, *words: str) -> int:
+        code = main(words if "--resume" in words else [*words, "--out", str(self.folder)])
+        assert self.rendered == (code != 2)
         return code
 
-    return go
+
+@pytest.fixture
+def bench(monkeypatch, tmp_path) -> Stage:
+    return Stage(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def folder(bench) -> Path:
+    return bench.folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """Race the default tier once, for several tests to look at what it left."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        stage = Stage(monkeypatch, tmp_path_factory.mktemp("finished"))
+        assert stage("--task", "pair", "first_call") == 0
+    return stage.folder
 
 
 def table(folder: Path, name: str) -> list[dict]:
@@ -211,10 +236,14 @@ def test_whatever_a_contestant_does_it_has_a_row_and_the_others_are_timed(bench,
     assert table(folder, "slots")[0]["attempts"] == 4  # three took their worker down
 
 
-def test_a_full_run_leaves_every_file_and_nothing_else(bench, folder):
-    assert bench("--task", "pair") == 0
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "plan.json"])
-    rows = {name: row for (_, name), row in summary(folder).items()}
+def test_a_full_run_leaves_every_file_and_nothing_else(finished):
+    assert sorted(path.name for path in finished.iterdir()) == sorted([*FILES, "plan.json"])
+    assert pq.read_schema(finished / "samples.parquet").equals(SAMPLES)
+    assert pq.read_schema(finished / "summary.parquet").equals(SUMMARY)
+
+
+def test_a_row_holds_what_was_measured_and_what_was_concluded(finished):
+    rows = {name: row for (op, name), row in summary(finished).items() if op == "pair"}
     assert list(rows) == ["plain", "again", "more", "maximum", "nothing"]
     more, plain = rows["more"], rows["plain"]
     assert (more["package"], more["input"], more["status"]) == ("numpy", "ndarray", "ok")
@@ -228,38 +257,30 @@ def test_a_full_run_leaves_every_file_and_nothing_else(bench, folder):
     assert plain["slots"] in {2, 3}
     assert plain["ns_q1"] <= plain["ns_item"] <= plain["ns_q3"]
     assert rows["nothing"]["verdict"] == ""
-    assert table(folder, "quality") == [
+    assert table(finished, "quality") == [
         {"task": "zoo.pair.ints.n=10", "contestant": "plain", "metric": "fpr", "value": 0.011, "theory": 0.01,
          "lo": 0.009, "hi": 0.012, "ok": True}
     ]  # fmt: skip
 
 
-def test_samples_say_who_had_which_turn_in_which_slot(bench, folder):
-    assert bench("--task", "pair") == 0
-    samples = table(folder, "samples")
-    assert pq.read_schema(folder / "samples.parquet").equals(SAMPLES)
-    assert pq.read_schema(folder / "summary.parquet").equals(SUMMARY)
+def test_samples_say_who_had_which_turn_in_which_slot(finished):
+    samples = [s for s in table(finished, "samples") if ".pair." in s["task"]]
     first = [s for s in samples if s["slot"] == 0 and not s["cold"]]
     for round_ in {s["round"] for s in first}:
         turns = [s for s in first if s["round"] == round_]
         assert sorted(s["order"] for s in turns) == list(range(5))
     assert {s["instance"] for s in first} == {0, 1, 2}
-    assert all(s["wall_ns"] > 0 and s["items"] >= s["calls"] >= 1 and s["warm_passes"] >= 2 for s in first)
+    assert all(s["wall_ns"] > 0 and s["items"] >= s["calls"] >= 1 and s["warm_passes"] >= 1 for s in first)
     assert sum(s["cold"] for s in samples if s["contestant"] == "plain" and s["slot"] == 0) == 3
-    seeds = [row["pythonhashseed"] for row in table(folder, "slots")]
+    seeds = [row["pythonhashseed"] for row in table(finished, "slots")]
     assert len(set(seeds)) == len(seeds) >= 2
 
 
 def test_the_json_files_say_what_was_run_where(bench, folder):
     assert bench("--quick", "--task", "pair", "--no-peers", "--seed", "7") == 0
     told = info(folder)
-    assert (told["tier"], told["peers"], told["seed"], told["partial"], told["reason"]) == (
-        "quick",
-        False,
-        7,
-        False,
-        "",
-    )
+    assert (told["tier"], told["peers"], told["seed"]) == ("quick", False, 7)
+    assert (told["partial"], told["reason"], told["resume"]) == (False, "", "")
     assert told["command"][:4] == ["python", "-m", "bench", "--quick"]
     assert told["run_id"].endswith(told["fingerprint"])
     assert info(folder, "tasks")[0] == {
@@ -273,9 +294,8 @@ def test_the_json_files_say_what_was_run_where(bench, folder):
     assert ("pair", "more") not in summary(folder)
 
 
-def test_first_calls_are_timed_in_fresh_processes_cold_and_warm(bench, folder):
-    assert bench("--task", "first_call") == 0
-    rows = {name: row for (_, name), row in summary(folder).items()}
+def test_first_calls_are_timed_in_fresh_processes_cold_and_warm(finished):
+    rows = {name: row for (op, name), row in summary(finished).items() if op == "first_call"}
     assert (rows["plain"]["ns_cold"], rows["plain"]["ns_item"], rows["plain"]["verdict"]) == (9000, 1000, "")
     assert {name: (row["status"], row["note"]) for name, row in rows.items() if name != "plain"} == {
         "aborts": ("CRASHED", "SIGABRT in its first call"),
@@ -301,15 +321,18 @@ def test_a_task_whose_data_cannot_be_made_costs_no_other_task(bench, folder, mon
 def test_ctrl_c_leaves_a_partial_report_and_resuming_finishes_it(bench, folder, tmp_path):
     command = [sys.executable, "-c", SUPERVISOR, "--task", "pair", "gated", "--out", str(folder)]
     patient = {**os.environ, "HOTPATH_STEP_TIMEOUT": "600"}
-    supervisor = subprocess.Popen(command, cwd=ROOT, env=patient, stdout=subprocess.PIPE, text=True)
     pid = tmp_path / "pid"
-    wait_for(lambda: pid.exists() and pid.read_text())
-    worker = int(pid.read_text())
-    supervisor.send_signal(signal.SIGINT)
-    told, _ = supervisor.communicate(timeout=20)
+    with subprocess.Popen(command, cwd=ROOT, env=patient, stdout=subprocess.PIPE, text=True) as supervisor:
+        try:
+            wait_for(lambda: supervisor.poll() is not None or (pid.exists() and pid.read_text()))
+        finally:
+            supervisor.send_signal(signal.SIGINT)
+        told, _ = supervisor.communicate(timeout=20)
     assert supervisor.returncode == 130
+    worker = int(pid.read_text())
     wait_for(lambda: not alive(worker))
-    assert f"python -m bench --resume {folder}" in told
+    assert info(folder)["resume"] == f"python -m bench --resume {folder}"
+    assert info(folder)["resume"] in told
     assert (info(folder)["partial"], info(folder)["reason"]) == (True, "interrupted")
     rows = summary(folder)
     assert rows["pair", "plain"]["status"] == "ok"
@@ -331,6 +354,7 @@ def test_a_run_whose_code_is_edited_meanwhile_stops_and_says_so(bench, folder, m
     assert "edited while the run was going on" in info(folder)["reason"]
     assert summary(folder)["pair", "plain"]["slots"] == 1
     assert "edited" in capsys.readouterr().out
+    assert info(folder)["resume"] == ""  # it would be refused
 
 
 # Plans and resuming
@@ -338,10 +362,17 @@ def test_a_run_whose_code_is_edited_meanwhile_stops_and_says_so(bench, folder, m
 
 def planned(**changes) -> Plan:
     known = {
-        "run_id": "r", "command": [], "tier": "default", "peers": True, "seed": 0, "stamp": "fixed",
-        "fingerprint": "f", "started": "2026-01-01T00:00:00+00:00", "env": {"id": "f", "volatile": {"packages": {}}},
+        "run_id": "r",
+        "command": [],
+        "tier": "default",
+        "peers": True,
+        "seed": 0,
+        "stamp": "fixed",
+        "fingerprint": "f",
+        "started": "2026-01-01T00:00:00+00:00",
+        "env": {"id": "f", "volatile": {"packages": {}}},
         "tasks": [plan.describe(Task("zoo", "pair", "ints", 10, anchor="plain"))],
-    }  # fmt: skip
+    }
     return Plan(**(known | changes))
 
 
@@ -366,6 +397,8 @@ def test_resuming_needs_an_unfinished_run(bench, folder, capsys):
     assert "no stopped run" in capsys.readouterr().err
     assert bench("--resume", "nowhere") == 2
     assert "no plan.json in nowhere" in capsys.readouterr().err
+    assert bench("--resume", "nowhere", "--quick") == 2
+    assert "give --resume no others" in capsys.readouterr().err
     planned().write(folder)
     assert bench("--resume", str(folder)) == 2
     assert f"python -m bench report {folder}" in capsys.readouterr().err
@@ -398,7 +431,8 @@ def test_a_folder_with_something_in_it_is_not_written_over(bench, folder, capsys
     assert "is not empty" in capsys.readouterr().err
 
 
-def test_tiers_contain_one_another(bench):
+@pytest.mark.usefixtures("bench")
+def test_tiers_contain_one_another():
     chosen = [{task.op for task in plan.select(tier)} for tier in plan.TIERS]
     assert chosen[0] < chosen[1] < chosen[2]
     assert {task.op for task in plan.select("thorough", ["zoo"], ["*.deadly.*", "pair"])} == {
@@ -410,7 +444,7 @@ def test_tiers_contain_one_another(bench):
 # The race itself
 
 
-def entrant(name: str, role: str = "ours", call=lambda state, items: len(items), **more) -> Contestant:
+def entrant(name: str, role: str = "ours", call=lambda _, items: len(items), **more) -> Contestant:
     pool = list(range(4000))
     more.setdefault("check", lambda answer, part: Gate(answer == part.items))
 
@@ -422,7 +456,7 @@ def entrant(name: str, role: str = "ours", call=lambda state, items: len(items),
 
 def held(contestants: list[Contestant], protocol: Protocol | None = None) -> Race:
     task = Task("zoo", "pair", "ints", 10, anchor="anchor")
-    one = Race(task, contestants, protocol or Protocol(6, 3, seconds=1.0, cache_bytes=1 << 16), seed=1)
+    one = Race(task, contestants, protocol or Protocol(6, 3, seconds=20.0, cache_bytes=1 << 16), seed=1)
     one.prepare()
     one.run()
     return one
@@ -436,15 +470,15 @@ def test_every_instance_is_a_fresh_one_and_all_of_them_are_raced():
 
 
 def test_a_dear_setup_is_made_once(monkeypatch):
-    monkeypatch.setattr(race, "DEAR_SETUP_MS", -1.0)
-    one = held([entrant("anchor")])
-    assert len(one.arms[0].states) == 1
+    monkeypatch.setattr(race, "DEAR_NS", 0)
+    one = held([entrant("anchor"), entrant("peer", "peer")])
+    assert [len(arm.states) for arm in one.arms] == [2, 1]  # ours may have been compiling the first time
 
 
 def test_a_contestant_that_raises_in_a_later_round_is_out_with_its_reason():
     left = iter(range(40))
 
-    def tires(state, items):
+    def tires(_, items):
         if next(left, None) is None:
             raise KeyError("tired")
         return len(items)
@@ -455,7 +489,7 @@ def test_a_contestant_that_raises_in_a_later_round_is_out_with_its_reason():
 
 
 def test_a_very_slow_contestant_has_shorter_calls_and_fewer_turns():
-    def slow(state, items):
+    def slow(_, items):
         ends = time.perf_counter_ns() + 50_000 * len(items)
         while time.perf_counter_ns() < ends:
             pass
@@ -478,13 +512,13 @@ def test_a_wrong_answer_is_found_wherever_it_is_in_the_pool():
 
 
 def test_errors_an_approximate_structure_is_entitled_to_are_weighted_by_items():
-    check = lambda answer, part: Gate(True, error=part.payload[0] / 1000)  # noqa: E731
+    check = lambda _, part: Gate(True, error=part.payload[0] / 1000)  # noqa: E731
     one = held([entrant("anchor", check=check)])
     assert one.arms[0].error == pytest.approx((0 + 1 + 2 + 3) / 4)
 
 
 def test_without_an_anchor_the_others_still_race():
-    one = held([entrant("anchor", call=lambda state, items: 1 // 0), entrant("other")])
+    one = held([entrant("anchor", call=lambda *_: 1 // 0), entrant("other")])
     assert {s["contestant"] for s in one.samples} == {"other"}
 
 
@@ -497,15 +531,15 @@ def test_a_clock_that_stands_still_ends_nothing_but_the_figures(monkeypatch):
 
 
 def test_a_call_that_would_take_for_ever_is_not_run(monkeypatch):
-    monkeypatch.setattr(race, "HOPELESS_S", -1.0)
+    monkeypatch.setattr(race, "HOPELESS_NS", -1.0)
     one = held([entrant("anchor")])
     assert (one.arms[0].status, one.arms[0].note) == ("NOT RUN", "one call takes 0 s at this n")
 
 
 def test_quality_is_asked_of_those_that_answered_rightly():
     asked = [Quality("fpr", 0.01)]
-    wrong = entrant("wrong", call=lambda state, items: -1, quality=lambda state: asked)
-    one = held([entrant("anchor", quality=lambda state: asked), wrong])
+    wrong = entrant("wrong", call=lambda *_: -1, quality=lambda _: asked)
+    one = held([entrant("anchor", quality=lambda _: asked), wrong])
     one.measure_quality()
     assert [arm.quality for arm in one.arms] == [asked, []]
 
@@ -567,7 +601,7 @@ def test_a_task_that_was_never_begun_is_listed_by_its_anchor(tmp_path):
     results.merge(tmp_path, planned(), ended="", reason="interrupted")
     (row,) = table(tmp_path, "summary")
     assert (row["contestant"], row["status"], row["note"]) == ("plain", "NOT RUN", "the run ended before it")
-    assert info(tmp_path)["resume"] == f"python -m bench --resume {tmp_path.name}"
+    assert (info(tmp_path)["partial"], info(tmp_path)["reason"]) == (True, "interrupted")
 
 
 def test_the_same_slots_give_the_same_bytes(tmp_path):
@@ -592,6 +626,7 @@ def test_a_breadcrumb_is_the_last_step_and_nothing_of_longer_ones_before(tmp_pat
     crumb = Breadcrumb(tmp_path / "crumb")
     crumb.drop("a.task.with.a.long.name", "contestant", "gate")
     crumb.drop("b", "", "data")
+    crumb.close()
     last = Breadcrumb.read(tmp_path / "crumb")
     assert last is not None
     assert last[:3] == Step("b", "", "data", 0.0)[:3]
@@ -606,7 +641,8 @@ def by_hand(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
 
 
-def test_by_hand_the_race_is_an_ordinary_benchmark(bench, tmp_path):
+@pytest.mark.usefixtures("bench")
+def test_by_hand_the_race_is_an_ordinary_benchmark(tmp_path):
     done = by_hand("-k", "pair", "--benchmark-only", f"--benchmark-json={tmp_path / 'out.json'}")
     assert done.returncode == 0, done.stdout
     told = json.loads((tmp_path / "out.json").read_text())
@@ -616,10 +652,11 @@ def test_by_hand_the_race_is_an_ordinary_benchmark(bench, tmp_path):
     assert "llvm_cpu" in told["machine_info"]
 
 
-def test_by_hand_a_wrong_answer_fails_the_test_even_without_timing(bench):
-    assert by_hand("-k", "pair", "--benchmark-disable").returncode == 0
-    skipped = by_hand("-k", "pair", "--benchmark-skip")
-    assert "1 skipped" in skipped.stdout
+@pytest.mark.usefixtures("bench")
+def test_by_hand_a_wrong_answer_fails_the_test_timed_or_not():
+    done = by_hand("-k", "pair or lies", "--benchmark-disable")
+    assert "1 failed, 1 passed" in done.stdout
+    assert "wrong: the sum from " in done.stdout
 
 
 def test_the_private_names_of_pytest_benchmark_are_still_there(request):

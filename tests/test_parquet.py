@@ -106,6 +106,53 @@ def test_folded_filter_equals_one_built_at_its_size(n: int) -> None:
     assert f.to_parquet_bytes() == written
 
 
+@pytest.mark.parametrize("physical_type", TYPES)
+@pytest.mark.parametrize("n", [1, 2, 7, 100, scaled(10_000, 300)])
+@pytest.mark.parametrize("fpp", [0.5, 0.05, 0.01, 1e-4])
+def test_built_and_folded_as_arrow_does(physical_type: str, n: int, fpp: float) -> None:
+    """``build`` makes the very bytes that Arrow writes, planned for the column's length and folded."""
+    column = values(physical_type, n)
+    (written,) = arrow_filter(column, n, fpp)
+    assert (
+        SplitBlockBloomFilter.build(column, fpr=fpp, physical_type=physical_type).to_parquet_bytes()
+        == written
+    )
+
+
+@pytest.mark.parametrize("fpp", [0.5, 0.05, 0.01])
+def test_fold_equals_arrows(fpp: float) -> None:
+    """Planned for 100 times the values that came, ``fold`` makes the very bytes that Arrow writes."""
+    for n in (1, 10, 60, 100, 500, scaled(5000, 500)):
+        column = values("int64", n, seed=n)
+        (written,) = arrow_filter(column, 100 * n, fpp)
+        f = SplitBlockBloomFilter(100 * n, fpr=fpp, physical_type="int64")
+        f.add_many(column)
+        f.fold(fpp)
+        assert f.to_parquet_bytes() == written, n
+        assert f.contains_many(column).all()
+        f.fold(fpp)
+        assert f.to_parquet_bytes() == written
+
+
+def test_fold_to_the_last_block_and_not_at_all() -> None:
+    """An empty filter folds to one block, one at its rate stays, an odd number of blocks is not split."""
+    f = of_size(1024, "int64")
+    f.fold(0.01)
+    assert f.nbytes == 32
+    full = of_size(64, "int64")
+    full.add_many(list(range(100)))
+    full.fold(0.01)
+    assert full.nbytes == 64
+    odd = SplitBlockBloomFilter.from_parquet_bytes(header(b"\xc0\x01") + bytes(96), "int64")
+    odd.fold(0.5)
+    assert odd.nbytes == 96
+    with pytest.raises(ValueError, match="physical_type"):
+        SplitBlockBloomFilter(10).fold(0.01)
+    for wrong in (0, 1, 1.5, -1):
+        with pytest.raises(ValueError, match="fpr"):
+            full.fold(wrong)
+
+
 LOGICAL = [
     (pa.array([1, -2, 127], pa.int8()), "int32"),
     (pa.array([1, -2, 2**15 - 1], pa.int16()), "int32"),

@@ -18,6 +18,7 @@ while it probes the 96 before them, so that cache misses and arithmetic overlap.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -205,11 +206,12 @@ def _density(words: Any) -> Any:
 def law(bits_per_key: float) -> float:
     """Return the false-positive rate at ``bits_per_key``: the Poisson sum over a block's load."""
     load = 256.0 / bits_per_key
-    i = np.arange(int(load + 12.0 * math.sqrt(load) + 30.0))
-    log_weight = i * math.log(load) - load - np.array([math.lgamma(k + 1.0) for k in i])
-    return float(np.sum(np.exp(log_weight) * (1.0 - (31.0 / 32.0) ** i) ** 8))
+    i = np.arange(1, int(load + 12.0 * math.sqrt(load) + 30.0))
+    weight = np.exp(i * math.log(load) - load - np.cumsum(np.log(i)))  # an empty block finds nothing
+    return float(np.sum(weight * (1.0 - (31.0 / 32.0) ** i) ** 8))
 
 
+@cache
 def _bits_for(fpr: float) -> float:
     """Invert ``law`` by bisection; it falls from 1 to 0 as the bits per key grow."""
     low, high = 0.125, MAX_BITS_PER_KEY

@@ -2,15 +2,16 @@
 
 Every filter is planned for the keys it gets and for one false-positive rate, ``FPR``. ``form`` is the input
 a filter likes best; whoever hands it another form converts inside the clock. ``reach`` is the largest
-number of keys a filter is entered with: beyond it, building alone would eat the time of everyone else.
+number of keys a filter is entered with: beyond it, building alone would eat the time of everyone else, so
+what runs in the interpreter meets the others on small sets, where it is at its best.
 """
 
 from __future__ import annotations
 
+import copy
 import io
-import math
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,24 +21,34 @@ if TYPE_CHECKING:
     from bench.workloads.keys import Form, Kind
 
 FPR = 0.01
-EVERYWHERE: frozenset[Kind] = frozenset({"int", "text", "bytes"})
+INTERPRETED, HASHED, NATIVE = 30_000, 4_000_000, 13_000_000
 
 
 class Adapter:
     """What is common to them: made empty and filled, asked key by key, fed Python objects.
 
-    ``trial`` is the number of misses spent on measuring the false-positive rate, and ``expected`` that
-    rate by the filter's own law, or by its promise.
+    ``trial`` is the number of misses spent on measuring the false-positive rate, ``promise`` that rate as
+    the package states it.
     """
 
     name: str
-    package: str
+    package: str = ""
     role: Role = "peer"
     form: Form = "list"
     takes: frozenset[Form] = frozenset()  # other forms it accepts as they are
-    kinds: ClassVar[frozenset[Kind]] = EVERYWHERE
-    reach = 13_000_000
+    kinds: frozenset[Kind] = frozenset({"int", "text", "bytes"})
+    reach = NATIVE
     trial = 2**17
+    promise = FPR
+    merges_again = True  # a merge done twice is a merge done once
+    takes_hashes = False  # can be built of ready 64-bit hashes
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.load()
+
+    def load(self) -> None:
+        """Import the package."""
 
     def make(self, capacity: int) -> Any:
         """Make an empty filter."""
@@ -65,26 +76,28 @@ class Adapter:
         """Return the size of the filter's own memory."""
         raise NotImplementedError
 
-    def expected(self, state: Any) -> float | None:
-        """Return the false-positive rate to hold the measured one against."""
-        return FPR
-
 
 class Ours(Adapter):
     """A variant of this library; a new one appears here by itself."""
 
-    role = "ours"
+    role: Role = "ours"
     takes = frozenset({"list", "ndarray", "arrow"})
     trial = 2**20
 
-    def __init__(self, variant: Variant, kind: Kind, name: str = "") -> None:
-        self.filter = variant.load()
-        self.name = name or variant.name
-        self.package = "hotpath"
+    def __init__(self, variant: Variant, kind: Kind) -> None:
+        super().__init__(kind)
+        self.filter, self.name = variant.load(), variant.name
         self.form = "ndarray" if kind == "int" else "arrow"
-        self.properties = variant.properties
-        if not self.properties & {"static", "removable"}:  # those relocate what they hold while building
-            self.reach = sys.maxsize
+        if "removable" in variant.properties:  # it moves keys about while it is built
+            self.reach = HASHED
+        self.takes_hashes = hasattr(self.filter, "build_hashes")
+        self.merges_again = variant.properties & {"mergeable", "removable"} == {"mergeable"}
+
+    def control(self) -> Ours:
+        """Return the same variant once more, to be built and timed on its own."""
+        again = copy.copy(self)
+        again.name, again.role = f"{self.name} (control)", "control"
+        return again
 
     def make(self, capacity: int) -> Any:
         return self.filter(capacity, FPR)
@@ -107,7 +120,8 @@ class Ours(Adapter):
     def nbytes(self, state: Any) -> int:
         return int(state.nbytes)
 
-    def expected(self, state: Any) -> float:
+    def law(self, state: Any) -> float:
+        """Return the chance that a random new key is found, given the bits set now."""
         return float(state.expected_fpr())
 
     def merge(self, state: Any, other: Any) -> Any:
@@ -123,7 +137,7 @@ class Rbloom(Adapter):
 
     name, package = "rbloom", "rbloom"
 
-    def __init__(self, kind: Kind) -> None:
+    def load(self) -> None:
         import rbloom
 
         self.bloom = rbloom.Bloom
@@ -161,11 +175,11 @@ class FastbloomRs(Adapter):
 
     name, package = "fastbloom-rs", "fastbloom-rs"
 
-    def __init__(self, kind: Kind) -> None:
+    def load(self) -> None:
         import fastbloom_rs
 
         self.builder, self.bloom = fastbloom_rs.PyFilterBuilder, fastbloom_rs.PyBloomFilter
-        self.suffix = {"int": "int", "text": "str", "bytes": "bytes"}[kind]
+        self.suffix = {"int": "int", "text": "str", "bytes": "bytes"}[self.kind]
 
     def make(self, capacity: int) -> Any:
         return self.builder(capacity, FPR).build_bloom_filter()
@@ -199,10 +213,11 @@ class Pyfusefilter(Adapter):
     """
 
     name, package = "pyfusefilter", "pyfusefilter"
-    reach = 300_000
+    reach = INTERPRETED
     trial = 2**14
+    promise = 1 / 256
 
-    def __init__(self, kind: Kind) -> None:
+    def load(self) -> None:
         from pyfusefilter import pyfusefilter
         from xxhash import xxh64_intdigest
 
@@ -218,9 +233,6 @@ class Pyfusefilter(Adapter):
     def nbytes(self, state: Any) -> int:
         return int(state.size_in_bytes())
 
-    def expected(self, state: Any) -> float:
-        return 1 / 256
-
     def roundtrip(self, state: Any) -> Any:
         return self.fuse.deserialize(state.serialize())
 
@@ -230,8 +242,9 @@ class XorSingleheader(Adapter):
 
     name, package = "xor_singleheader (C)", "pyfusefilter"
     form = "ndarray"
+    takes_hashes = True
 
-    def __init__(self, kind: Kind) -> None:
+    def load(self) -> None:
         from pyfusefilter._xorfilter import ffi, lib
 
         self.ffi, self.lib = ffi, lib
@@ -252,18 +265,15 @@ class XorSingleheader(Adapter):
     def nbytes(self, state: Any) -> int:
         return int(state.ArrayLength)
 
-    def expected(self, state: Any) -> float:
-        return 1 / 256
-
 
 class PybloomLive(Adapter):
     """pybloom-live: Bloom, Python over bitarray and xxhash; ``skip_check`` is its faster way to add."""
 
     name, package = "pybloom-live", "pybloom-live"
-    reach = 30_000
+    reach = INTERPRETED
     trial = 2**13
 
-    def __init__(self, kind: Kind) -> None:
+    def load(self) -> None:
         import pybloom_live
 
         self.bloom = pybloom_live.BloomFilter
@@ -292,25 +302,26 @@ class Pyprobables(Adapter):
     """pyprobables: Bloom, pure Python, over text and bytes only. With MD5 it is three times its default."""
 
     name, package = "pyprobables", "pyprobables"
-    reach = 30_000
+    reach = INTERPRETED
     trial = 2**12
 
-    def __init__(self, kind: Kind) -> None:
+    def load(self) -> None:
         import probables
         from probables.hashes import default_md5
 
         self.bloom, self.hash = probables.BloomFilter, default_md5
-        self.is_int = kind == "int"
 
     def make(self, capacity: int) -> Any:
         return self.bloom(est_elements=capacity, false_positive_rate=FPR, hash_function=self.hash)
 
     def fill(self, state: Any, keys: Any) -> None:
         for key in keys:
-            state.add(str(key) if self.is_int else key)
+            state.add(str(key) if self.kind == "int" else key)
 
     def contains_each(self, state: Any, keys: list[Any]) -> list[bool]:
-        return [str(key) in state for key in keys] if self.is_int else super().contains_each(state, keys)
+        return (
+            [str(key) in state for key in keys] if self.kind == "int" else super().contains_each(state, keys)
+        )
 
     def nbytes(self, state: Any) -> int:
         return int(state.bloom_length)
@@ -319,20 +330,21 @@ class Pyprobables(Adapter):
 class PythonSet(Adapter):
     """Python's ``set``; its size leaves out the key objects, 32 bytes and more each."""
 
-    name, package, role = "Python set", "", "exact"
+    name, role = "Python set", "exact"
     reach = 1_000_000
 
-    def __init__(self, kind: Kind) -> None:
-        pass
+    def make(self, _capacity: int) -> Any:
+        return set()
 
-    def build(self, keys: Any) -> Any:
-        return set(keys)
+    def fill(self, state: Any, keys: Any) -> None:
+        state.update(keys)
+
+    def merge(self, state: Any, other: Any) -> Any:
+        state |= other
+        return state
 
     def nbytes(self, state: Any) -> int:
         return sys.getsizeof(state)
-
-    def expected(self, state: Any) -> None:
-        return None
 
 
 class SortedSearch(Adapter):
@@ -340,10 +352,8 @@ class SortedSearch(Adapter):
 
     name, package, role = "np.searchsorted", "numpy", "exact"
     form = "ndarray"
-    kinds = frozenset({"int"})
-
-    def __init__(self, kind: Kind) -> None:
-        pass
+    reach = HASHED
+    kinds: frozenset[Kind] = frozenset({"int"})
 
     def build(self, keys: Any) -> Any:
         return np.sort(keys)
@@ -355,15 +365,12 @@ class SortedSearch(Adapter):
     def nbytes(self, state: Any) -> int:
         return int(state.nbytes)
 
-    def expected(self, state: Any) -> None:
-        return None
-
 
 class IsIn(SortedSearch):
     """``np.isin``, which keeps nothing between calls and so sorts the members in each."""
 
     name = "np.isin"
-    reach = 200_000
+    reach = INTERPRETED
 
     def build(self, keys: Any) -> Any:
         return keys.copy()
@@ -376,9 +383,8 @@ class PandasIndex(SortedSearch):
     """``pandas.Index.get_indexer``: a hash table in C, made at the first lookup and kept."""
 
     name, package = "pandas.Index", "pandas"
-    reach = 4_000_000
 
-    def __init__(self, kind: Kind) -> None:
+    def load(self) -> None:
         import pandas as pd
 
         self.index = pd.Index
@@ -397,8 +403,3 @@ class PandasIndex(SortedSearch):
 
 PEERS = (Rbloom, FastbloomRs, Pyfusefilter, PybloomLive, Pyprobables)
 EXACT = (PythonSet, SortedSearch, IsIn, PandasIndex)
-
-
-def optimal_bits(fpr: float) -> float | None:
-    """Return log2(1 / fpr): the fewest bits per key any filter of that rate can use."""
-    return math.log2(1 / fpr) if fpr > 0 else None

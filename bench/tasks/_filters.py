@@ -1,12 +1,12 @@
-"""Who races in a task of the filters, what each is handed, and how its answers are judged."""
+"""Who races in a task of the filters, and what each is handed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
-from math import sqrt
+from math import inf
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,24 +18,25 @@ from bench.peers.filters import (
     FPR,
     PEERS,
     Adapter,
+    FastbloomRs,
     Ours,
+    PybloomLive,
+    Pyfusefilter,
     PythonSet,
+    Rbloom,
     SavableRbloom,
     XorSingleheader,
-    optimal_bits,
 )
-from bench.schema import Contestant, Gate, Quality, Slice, Task
+from bench.schema import Contestant, Gate, Slice, Task
+from bench.tasks._judge import all_found, judge, measure
 from bench.workloads import keys as data
-from bench.workloads.keys import Form
+
+if TYPE_CHECKING:
+    from bench.workloads.keys import Form
 
 Call = Callable[[Any, Any], Any]
 Slices = Callable[[int], Sequence[Slice]]
 
-ANCHOR = "SplitBlockBloomFilter"
-SIGMAS = 4.0
-"""Half width of the intervals: chance leaves the truth out once in 16,000, so hundreds of rows stay quiet."""
-WORST_FPR = 2 * FPR
-"""A filter that certainly errs more often has broken its promise, and its speed says nothing."""
 SCALARS = 2**16
 SAMPLE = 2**12
 TRIED_KEYS = 5_000
@@ -63,85 +64,114 @@ print(perf_counter_ns() - start)
 
 def contestants(task: Task, seed: int) -> list[Contestant]:
     """Make the data of a task from a seed and return everyone who races on it."""
-    return list(FIELDS[task.op](task, seed))
+    return list(OPERATIONS[task.op](task, seed))
 
 
 class Field:
     """The keys of a task and the filters entered in it; one not installed stays as a row that says so."""
 
     def __init__(self, task: Task, seed: int, others: Sequence[type[Adapter]]) -> None:
-        self.task, self.seed = task, seed
+        self.n, self.seed = task.n, seed
         self.members, self.misses = data.workload(task.workload, task.n, seed)
-        kind = self.members.kind
-        known = {variant.name: variant for variant in variants("filters")}
-        entries: list[Adapter] = [Ours(variant, kind) for variant in known.values()]
-        entries.append(Ours(known[task.anchor], kind, control=True))
-        self.adapters = [entry for entry in entries if task.n <= entry.reach]
+        self.kind = self.members.kind
+        entries = [Ours(variant, self.kind) for variant in variants("filters")]
+        self.anchor = next(entry for entry in entries if entry.name == task.anchor)
+        rivals = [entry for entry in entries if entry is not self.anchor and task.n <= entry.reach]
+        self.adapters: list[Any] = [self.anchor, self.anchor.control(), *rivals]
         self.absent: list[Contestant] = []
-        self.anchor = Ours(known[ANCHOR], kind)
         for other in others:
-            if task.n <= other.reach and kind in other.kinds:
+            if task.n <= other.reach and self.kind in other.kinds:
                 self._enter(other)
 
     def _enter(self, other: type[Adapter]) -> None:
         try:
-            self.adapters.append(other(self.members.kind))
+            self.adapters.append(other(self.kind))
         except ImportError as error:
-            row = Contestant(other.name, other.role, nothing, lambda _: [], package=other.package)
-            row.missing = f"{error}; pip install {other.package}"
-            self.absent.append(row)
+            self.absent.append(
+                Contestant(
+                    other.name,
+                    other.role,
+                    nothing,
+                    lambda _: [],
+                    package=other.package,
+                    missing=f"{error}; pip install {other.package}",
+                )
+            )
 
     @cached_property
     def state_bytes(self) -> int:
-        """The size of a split-block filter of these keys: the yardsticks work on as much."""
-        return self.anchor.nbytes(self.anchor.make(self.task.n))
+        """The size of the anchor's state, which is the size of the yardsticks'."""
+        return self.anchor.nbytes(self.anchor.make(self.n))
 
-    def whole(self, form: Form) -> Slices:
-        """Hand over all members at once."""
-        return lambda _: [Slice(self.task.n, self.members.form(form))]
-
-    def together(self) -> Slices:
-        """Count all members as one call's work, and hand over nothing."""
-        return lambda _: [Slice(self.task.n, None)]
-
-    def build(self, adapter: Adapter, seed: int) -> Any:
-        """Set up a filter of all members."""
+    def build(self, adapter: Adapter, _seed: int = 0) -> Any:
+        """Make a filter of all members."""
         return adapter.build(self.members.form(adapter.form))
 
-    def estimate(self, adapter: Adapter) -> float:
-        """Foretell the seconds ``build`` takes from a nested one of 1 % of the members."""
-        some = self.members.head(min(max(1, self.task.n // 100), TRIED_KEYS))
-        keys = some.form(adapter.form)
-        start = perf_counter()
-        adapter.build(keys)
-        return (perf_counter() - start) * self.task.n / len(some)
-
-    def holds(self, adapter: Adapter, built: Any, _: Slice) -> Gate:
-        """Pass a filter that has every member of an even sample."""
-        sample = self.members.take(data.even_sample(self.task.n, min(self.task.n, SAMPLE)))
-        found = np.asarray(adapter.contains_many(built, sample.form(adapter.form)), np.bool_)
-        return all_found(found, sample.form("list"))
+    def halves(self, adapter: Adapter, _seed: int = 0) -> tuple[Any, Any]:
+        """Make two filters planned for all members, each with half of them."""
+        keys, middle = self.members.form(adapter.form), self.n // 2
+        pair = adapter.make(self.n), adapter.make(self.n)
+        adapter.fill(pair[0], keys[:middle])
+        adapter.fill(pair[1], keys[middle:])
+        return pair
 
     def contestant(self, adapter: Adapter, call: Call, slices: Slices, **more: Any) -> Contestant:
-        """Describe an entry; only packages are asked to foretell a setup, ours would compile in it."""
+        """Describe an entry. Only others foretell their setup: ours would be compiling while at it."""
         if "setup" in more and adapter.role in {"peer", "exact"}:
             more["estimate_setup"] = partial(self.estimate, adapter)
-        more = {"input": adapter.form, "package": adapter.package, **more}
-        return Contestant(adapter.name, adapter.role, call, slices, **more)
+        common = {"package": adapter.package, "input": adapter.form}
+        return Contestant(adapter.name, adapter.role, call, slices, **common | more)
 
-    def prefetch_limit(self, items: int, *, whole: bool = False) -> Contestant:
-        """Return the yardstick of one random cache line per item, in a table as big as the anchor's."""
-        lines = data.Column(limits.random_lines(self.state_bytes, items, self.seed).view(np.int64))
-        pool = data.Pool(lines, np.zeros(items, np.bool_))
-        return Contestant(
-            "prefetch limit",
-            "limit",
-            lambda table, some: limits.prefetch_lines(table, some.view(np.uint64)),
-            lambda limit: pool.slices("ndarray", items if whole else limit),
-            setup=lambda _: limits.table(self.state_bytes),
-            nbytes=lambda table: int(table.nbytes),
-            input="ndarray",
-        )
+    def estimate(self, adapter: Adapter) -> float:
+        """Foretell the seconds it takes to build, from a nested build of 1 % of the members."""
+        some = self.members.head(min(max(1, self.n // 100), TRIED_KEYS))
+        keys, seconds = some.form(adapter.form), inf
+        for _ in range(2):  # a package's first build may be loading the rest of it
+            start = perf_counter()
+            adapter.build(keys)
+            seconds = min(seconds, perf_counter() - start)
+        return seconds * self.n / len(some)
+
+    def holds(self, adapter: Adapter, built: Any, _: Slice) -> Gate:
+        """Pass a filter that has an even sample of the members."""
+        sample = self.members.take(data.even_sample(self.n, min(self.n, SAMPLE)))
+        return all_found(adapter.contains_many(built, sample.form(adapter.form)), sample.form("list"))
+
+    def all_keys(self, form: Form) -> Slices:
+        """Hand over all members in one call, however many are asked for."""
+        return lambda _: [Slice(self.n, self.members.form(form))]
+
+    def whole(self, payload: Any = None) -> Slices:
+        """Count all members as the work of one call."""
+        part = Slice(self.n, payload)
+        return lambda _: [part]
+
+    def rest(self, slices: Slices) -> Iterator[Contestant]:
+        """Return the rows of those not installed, and the empty call."""
+        yield from self.absent
+        yield Contestant("null", "null", nothing, slices)
+
+
+def nothing(_state: Any, _payload: Any) -> None:
+    """Do nothing: what a call costs by itself."""
+
+
+def on_payload(method: Callable[[Any], Any]) -> Call:
+    """Call a method with the payload; there is no state."""
+    return lambda _, payload: method(payload)
+
+
+def on_state(method: Callable[[Any], Any]) -> Call:
+    """Call a method with the state; there is no payload."""
+    return lambda state, _: method(state)
+
+
+def converted(adapter: Adapter, form: Form) -> Call:
+    """Return a batch lookup that starts from ``form``, converting inside the clock where it must."""
+    if form == adapter.form or form in adapter.takes:
+        return adapter.contains_many
+    convert = CONVERSIONS[form, adapter.form]
+    return lambda state, keys: adapter.contains_many(state, convert(keys))
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -152,46 +182,26 @@ def _contains(task: Task, seed: int) -> Iterator[Contestant]:
     """Look many keys up; ``input`` is everyone's favourite, or the one form that all start from."""
     field = Field(task, seed, (*PEERS, *EXACT))
     pool = data.pool(task.workload, task.n, seed, task.params["hits"], data.POOL)
-    yield field.prefetch_limit(data.POOL)
-    yield _plain_loop(field, pool) if field.members.kind == "int" else _hash_limit(pool)
+    yield limits.prefetch_limit(field.state_bytes, data.POOL, seed)
+    if field.kind == "int":
+        plain = limits.plain_loop(field.members.form("ndarray"), FPR, partial(pool.slices, "ndarray"))
+        plain.check = partial(judge, exact=False)
+        yield plain
+    else:
+        yield limits.hash_limit(partial(pool.slices, "arrow"))
     for adapter in field.adapters:
         form = FORMS.get(task.params["input"], adapter.form)
         yield field.contestant(
             adapter,
-            converting(adapter, form),
+            converted(adapter, form),
             partial(pool.slices, form),
             setup=partial(field.build, adapter),
             check=partial(judge, exact=adapter.role == "exact"),
             nbytes=adapter.nbytes,
-            quality=partial(measure, adapter, field),
+            quality=partial(measure, adapter, task.n, field.misses),
             input=form,
         )
-    yield from field.absent
-    yield Contestant("null", "null", nothing, partial(pool.slices, field.anchor.form))
-
-
-def _plain_loop(field: Field, pool: data.Pool) -> Contestant:
-    def call(words: Any, keys: Any) -> Any:
-        out = np.empty(len(keys), np.bool_)
-        limits.plain_lookup(words, keys.view(np.uint64), out)
-        return out
-
-    return Contestant(
-        "plain loop",
-        "limit",
-        call,
-        partial(pool.slices, "ndarray"),
-        setup=lambda seed: field.build(field.anchor, seed)._words,
-        check=partial(judge, exact=False),
-        nbytes=lambda words: int(words.nbytes),
-        input="ndarray",
-    )
-
-
-def _hash_limit(pool: data.Pool) -> Contestant:
-    """Return the yardstick of hashing the keys and doing nothing with the hashes."""
-    slices = partial(pool.slices, "arrow")
-    return Contestant("hash limit", "limit", lambda _, keys: hash64(keys), slices, input="arrow")
+    yield from field.rest(partial(pool.slices, field.anchor.form))
 
 
 def _contains_one(task: Task, seed: int) -> Iterator[Contestant]:
@@ -209,45 +219,100 @@ def _contains_one(task: Task, seed: int) -> Iterator[Contestant]:
             nbytes=adapter.nbytes,
             input="list",
         )
-    yield from field.absent
-    yield Contestant("null", "null", nothing, slices)
+    yield from field.rest(slices)
 
 
 def _build(task: Task, seed: int) -> Iterator[Contestant]:
-    """Make a filter of keys in everyone's favourite form."""
+    """Make a filter of all keys, in everyone's favourite form."""
     field = Field(task, seed, (*PEERS, PythonSet) if task.n <= SMALL_SET else PEERS)
-    yield field.prefetch_limit(task.n, whole=True)
+    yield limits.prefetch_limit(field.state_bytes, task.n, seed, whole=True)
     for adapter in field.adapters:
-        call, slices = discarding_state(adapter.build), field.whole(adapter.form)
-        yield field.contestant(adapter, call, slices, check=partial(field.holds, adapter))
-    yield from field.absent
-    yield Contestant("null", "null", nothing, field.together())
+        yield field.contestant(
+            adapter,
+            on_payload(adapter.build),
+            field.all_keys(adapter.form),
+            check=partial(field.holds, adapter),
+        )
+    yield from field.rest(field.whole())
 
 
 def _build_hashes(task: Task, seed: int) -> Iterator[Contestant]:
-    """Make a binary fuse filter of one uint64 array, as its authors' C library and as ours do."""
+    """Make a binary fuse filter of one array of uint64: ours, and the C library of its authors."""
     field = Field(task, seed, (XorSingleheader,))
-    # XXH3 is a bijection of eight bytes, so distinct ids have distinct hashes.
+    # XXH3 maps eight bytes to 64 bits one to one: distinct ids have distinct hashes.
     hashes = hash64(field.members.form("ndarray"))
-    part = Slice(task.n, hashes)
     sample = hashes[:: max(1, task.n // SAMPLE)]
-
-    def check(adapter: Any, built: Any, _: Slice) -> Gate:
-        return all_found(np.asarray(adapter.contains_hashes(built, sample), np.bool_), sample)
-
-    yield Contestant(
-        "copy limit",
-        "limit",
-        limits.copy_words_to,
-        lambda _: [part],
-        setup=lambda _: np.ones(task.n, np.uint64),
-        input="ndarray",
-    )
+    yield limits.copy_limit(hashes.nbytes, task.n)
     for adapter in field.adapters:
-        if hasattr(adapter, "build_hashes"):
-            call = discarding_state(adapter.build_hashes)
+        if adapter.takes_hashes:
             yield field.contestant(
-                adapter, call, lambda _: [part], check=partial(check, adapter), input="ndarray"
+                adapter,
+                on_payload(adapter.build_hashes),
+                field.whole(hashes),
+                check=partial(_holds_hashes, adapter, sample),
+                input="ndarray",
             )
-    yield from field.absent
-    yield Contestant("null", "null", nothing, lambda _: [part])
+    yield from field.rest(field.whole())
+
+
+def _holds_hashes(adapter: Any, sample: Any, built: Any, _: Slice) -> Gate:
+    return all_found(adapter.contains_hashes(built, sample), sample)
+
+
+def _merge(task: Task, seed: int) -> Iterator[Contestant]:
+    """Take one filter into another of the same plan; done again, it changes nothing more."""
+    field = Field(task, seed, (Rbloom, FastbloomRs, PybloomLive, PythonSet))
+    yield limits.copy_limit(field.state_bytes, task.n)
+    for adapter in field.adapters:
+        if adapter.merges_again:
+            yield field.contestant(
+                adapter,
+                on_state(partial(_merged, adapter)),
+                field.whole(),
+                setup=partial(field.halves, adapter),
+                check=partial(field.holds, adapter),
+            )
+    yield from field.rest(field.whole())
+
+
+def _merged(adapter: Any, pair: tuple[Any, Any]) -> Any:
+    return adapter.merge(*pair)
+
+
+def _serialise(task: Task, seed: int) -> Iterator[Contestant]:
+    """Turn a filter into bytes and the bytes into a filter."""
+    field = Field(task, seed, (SavableRbloom, FastbloomRs, Pyfusefilter, PybloomLive))
+    yield limits.copy_limit(field.state_bytes, task.n)
+    for adapter in field.adapters:
+        yield field.contestant(
+            adapter,
+            on_state(adapter.roundtrip),
+            field.whole(),
+            setup=partial(field.build, adapter),
+            check=partial(field.holds, adapter),
+            nbytes=adapter.nbytes,
+        )
+    yield from field.rest(field.whole())
+
+
+def _first_call(_task: Task, _seed: int) -> Iterator[Contestant]:
+    """Hand over the source of a program that times its own first build and lookup."""
+    for variant in variants("filters"):
+        module, _, name = variant.target.partition(":")
+        source = FIRST_CALL.format(module=module, name=name)
+        yield Contestant(variant.name, "ours", nothing, partial(_once, source))
+
+
+def _once(payload: Any, _limit: int) -> list[Slice]:
+    return [Slice(1, payload)]
+
+
+OPERATIONS: dict[str, Callable[[Task, int], Iterator[Contestant]]] = {
+    "contains": _contains,
+    "contains_one": _contains_one,
+    "build": _build,
+    "build_hashes": _build_hashes,
+    "merge": _merge,
+    "serialise": _serialise,
+    "first_call": _first_call,
+}

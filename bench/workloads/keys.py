@@ -198,7 +198,7 @@ def _uuids(n: int, misses: int, seed: int) -> tuple[pa.Array, pa.Array]:
     return _fixed_width(rows[:n]), _fixed_width(rows[n:])
 
 
-SLUG_WORDS = 2**12
+SLUG_WORDS, HOSTS, SECTIONS = 2**12, 512, 64
 MAX_URLS = SLUG_WORDS**2
 MEAN_LENGTH, LENGTH_SIGMA, MAX_MORE_WORDS = 60, 0.4, 8
 
@@ -206,40 +206,47 @@ MEAN_LENGTH, LENGTH_SIGMA, MAX_MORE_WORDS = 60, 0.4, 8
 def _urls(n: int, misses: int, seed: int) -> tuple[pa.Array, pa.Array]:
     """``https://www.host.com/section/two-words-and-more``: the first two words of the slug number the URL.
 
-    Hosts follow a power law; more words are added until a length drawn from the lognormal law is met.
+    Low-numbered hosts are the popular ones; words are added until a lognormal length is reached.
     """
     count = n + misses
     if count > MAX_URLS:
         raise ValueError(f"urls number at most {MAX_URLS:,} members and misses, not {count:,}: lower n")
     rng = np.random.default_rng(seed)
     plain = [word for word in words() if word.isascii() and word.isalpha() and len(word) > 2]
-    chosen = pa.array([plain[i] for i in rng.choice(len(plain), SLUG_WORDS, replace=False)])
-    host = pc.binary_join_element_wise("https://www.", chosen[:512], ".com/", "")
-    host = host.take((512 * rng.random(count) ** 3).astype(np.intp))
-    section = chosen[512:576].take(rng.integers(64, size=count))
+    chosen = [plain[i] for i in rng.choice(len(plain), SLUG_WORDS, replace=False)]
     number = (np.arange(count) * 0x9E37_79B1 + rng.integers(MAX_URLS)) % MAX_URLS
-    slug = [chosen.take(number // SLUG_WORDS), chosen.take(number % SLUG_WORDS)]
-    length = np.sum([_lengths(part) for part in (host, section, *slug)], axis=0) + len("/-")
-    slug += _more_words(chosen, length, rng)
-    slug_text = pc.binary_join_element_wise(*slug, "-", null_handling="skip")
-    urls = pc.binary_join_element_wise(host, section, "/", slug_text, "")
+    more = [f"-{word}" for word in chosen]
+    parts = [
+        (
+            [f"https://www.{word}.com/" for word in chosen[:HOSTS]],
+            (HOSTS * rng.random(count) ** 3).astype(int),
+        ),
+        ([f"{word}/" for word in chosen[:SECTIONS]], rng.integers(SECTIONS, size=count)),
+        (chosen, number // SLUG_WORDS),
+        (more, number % SLUG_WORDS),
+    ]
+    columns = [pa.array(texts).take(index) for texts, index in parts]
+    length = np.sum([_lengths(texts)[index] for texts, index in parts], axis=0)
+    goal = rng.lognormal(np.log(MEAN_LENGTH) - LENGTH_SIGMA**2 / 2, LENGTH_SIGMA, count)
+    urls = pc.binary_join_element_wise(
+        *columns, *_more_words(more, length, goal, rng), "", null_handling="skip"
+    )
     return urls[:n], urls[n:]
 
 
 def _more_words(
-    vocabulary: pa.Array, length: npt.NDArray[np.int64], rng: np.random.Generator
+    texts: list[str], length: npt.NDArray[np.intp], goal: npt.NDArray[np.float64], rng: np.random.Generator
 ) -> Iterator[pa.Array]:
-    """Yield columns of further words, null where a row has met its share of the lognormal law."""
-    goal = rng.lognormal(np.log(MEAN_LENGTH) - LENGTH_SIGMA**2 / 2, LENGTH_SIGMA, len(length))
+    """Yield columns of further words, null where a row has reached its length."""
+    vocabulary, lengths = pa.array(texts), _lengths(texts)
     for _ in range(MAX_MORE_WORDS):
-        met = length >= goal
-        word = vocabulary.take(pa.array(rng.integers(len(vocabulary), size=len(length)), mask=met))
-        length = length + np.where(met, 0, 1 + _lengths(word))
-        yield word
+        index, reached = rng.integers(len(texts), size=len(length)), length >= goal
+        length = length + np.where(reached, 0, lengths[index])
+        yield vocabulary.take(pa.array(index, mask=reached))
 
 
-def _lengths(text: pa.Array) -> npt.NDArray[np.int64]:
-    return pc.binary_length(text).fill_null(0).to_numpy().astype(np.int64)
+def _lengths(texts: list[str]) -> npt.NDArray[np.intp]:
+    return np.array([len(text) for text in texts])
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -271,11 +278,12 @@ def _real(names: list[str], n: int, misses: int, seed: int) -> tuple[pa.Array, p
         )
     rng = np.random.default_rng(seed)
     shuffled = [names[i] for i in rng.permutation(len(names)).tolist()]
-    at = (rng.random(len(names)) * [len(name) for name in names]).astype(int).tolist()
-    typos = [_typo(name, i % len(name)) for name, i in zip(shuffled, at, strict=True)]
-    members = set(shuffled[:n])
-    others = [name for name in dict.fromkeys(shuffled[n:] + typos) if name not in members]
-    return pa.array(shuffled[:n]), pa.array(others[:misses])
+    members, rest = shuffled[:n], shuffled[n:]
+    misspelt = shuffled[: max(0, misses - len(rest))]
+    letters = (rng.random(len(misspelt)) * [len(name) for name in misspelt]).astype(int).tolist()
+    others = dict.fromkeys(rest + list(map(_typo, misspelt, letters)))
+    known = set(members)
+    return pa.array(members), pa.array([name for name in others if name not in known][:misses])
 
 
 def _typo(name: str, i: int) -> str:
