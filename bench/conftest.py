@@ -122,7 +122,7 @@ def race(request: pytest.FixtureRequest, benchmark: Any, slot: Slot | None) -> R
         if slot.job.slot == 0:
             race.measure_quality()
         _publish(request, race)
-        rows = [describe(arm) for arm in race.arms]
+        rows = [_told(arm) for arm in race.arms]
         slot.finish(
             task, {"task": task.id, "slot": slot.job.slot, "contestants": rows, "samples": race.samples}
         )
@@ -131,12 +131,12 @@ def race(request: pytest.FixtureRequest, benchmark: Any, slot: Slot | None) -> R
     return in_slot if slot else by_hand
 
 
-def describe(arm: Arm) -> dict[str, Any]:
+def _told(arm: Arm) -> dict[str, Any]:
     """Return what a slot knows of a contestant beside its samples."""
-    told = ("status", "note", "setup_ms", "first_call_ms", "state_bytes", "error")
+    plain = ("status", "note", "setup_ms", "first_call_ms", "state_bytes", "error")
     return {
         "contestant": arm.name,
-        **{name: getattr(arm, name) for name in told},
+        **{name: getattr(arm, name) for name in plain},
         "instances": len(arm.states),
         "items": arm.pool[0].items if arm.pool else None,
         "quality": [asdict(quality) for quality in arm.quality],

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PROBE = 64  # items of the first calls, which must not take long whoever makes them
 PROBE_GROWTH = 32
-BATCH = 65_536  # items of a call, where the operation can be cut
+BATCH = 262_144  # items of a call, where the operation can be cut
 POOL_PARTS = 4  # a pool is cut into at least this many slices, so that there are others to warm with
 LONG_CALL_NS = 5_000_000  # slices are nested so that no call takes longer, where items are what takes time
 SPAN_NS = 200_000

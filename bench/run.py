@@ -1,7 +1,8 @@
 """The supervisor of ``python -m bench``: one worker process at a time, slot by slot, whatever they do.
 
 It writes the plan first, runs the slots of different families in turn, survives contestants that crash
-or hang, goes on where an earlier run was stopped, and leaves a valid report in every case.
+or hang, goes on where an earlier run was stopped, and leaves a valid report in every case. How long one
+setup, gate or turn may take is the tier's to say, or HOTPATH_STEP_TIMEOUT's, in seconds.
 """
 
 from __future__ import annotations

@@ -1143,6 +1143,21 @@ def oracles_xxh64(data: bytes) -> int:
     return hash64(data, "xxh64")
 
 
+def test_fuse_geometry_equals_the_c_library() -> None:
+    """Segment length and count are the C library's, for numbers of keys all the way up to three million."""
+    lib, ffi = c_library()
+    n = 2
+    while n < 3_000_000:
+        f = ffi.new("binary_fuse8_t *")
+        assert lib.binary_fuse8_allocate(n, f)
+        want = f.SegmentLength, f.SegmentCount
+        lib.binary_fuse8_free(f)
+        layout = oracles.fuse_layout(n)
+        assert (layout["segment_length"], layout["segment_count"]) == want, n
+        assert binary_fuse._geometry(n) == want, n
+        n += 1 + n // 100
+
+
 @FUSE_BITS
 @pytest.mark.parametrize("block", range(4))
 def test_fuse_equals_the_c_library_for_few_keys(bits: int, block: int) -> None:
