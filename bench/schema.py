@@ -7,11 +7,13 @@ so above 1 is faster, everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 SCHEMA_VERSION = 1
 
@@ -67,7 +69,7 @@ class Contestant:
     role: Role
     call: Callable[[Any, Any], Any]
     slices: Callable[[int], Sequence[Slice]]
-    setup: Callable[[int], Any] = lambda seed: None
+    setup: Callable[[int], Any] = lambda _seed: None
     check: Callable[[Any, Slice], Gate] | None = None
     nbytes: Callable[[Any], int] | None = None
     quality: Callable[[Any], list[Quality]] | None = None
