@@ -158,7 +158,11 @@ def _prefetch_twin(array: Any, index: Any) -> None:
 
 @primitive(_prefetch_twin)
 def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
-    """Ask for the cache line of ``array[index]`` without waiting for it."""
+    """Ask for the cache line of ``array[index]`` to be in L2, without waiting for it.
+
+    Into L2 and not L1, because far more misses may be under way there (48 against 24 on Zen 4): random
+    lines of 64 MiB come twice as fast, and an L2 hit is short enough to be hidden by what runs meanwhile.
+    """
     signature = types.void(array, types.uint64)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -167,7 +171,7 @@ def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
         i32 = ir.IntType(32)
         function_type = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
         function = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], function_type)
-        builder.call(function, [pointer, i32(0), i32(3), i32(1)])  # read, keep in all levels, data
+        builder.call(function, [pointer, i32(0), i32(2), i32(1)])  # read, into L2, data
         return context.get_dummy_value()
 
     return signature, codegen

@@ -327,29 +327,33 @@ def bloom_fpr(bits: int, hashes: int, keys: int) -> float:
     return (-math.expm1(-hashes * keys / bits)) ** hashes
 
 
-def split_block_fpr(blocks: int, keys: int, lanes: int = 8, lane_bits: int = 32) -> float:
-    """Sum over the Poisson load of a block: ``sum_i Pois(i; n/B) (1 - (1 - 1/w)^i)^lanes``."""
+def split_block_fpr(blocks: int, keys: int) -> float:
+    """Sum over the Poisson load of a block: ``sum_i Pois(i; n/B) (1 - (31/32)^i)^8``."""
     load = keys / blocks
     terms = np.arange(int(load + 40 * math.sqrt(load) + 40))
-    hit = (1 - (1 - 1 / lane_bits) ** terms) ** lanes
+    hit = (1 - (31 / 32) ** terms) ** 8
     return float((stats.poisson.pmf(terms, load) * hit).sum())
 
 
-def cuckoo_fpr(fingerprint_bits: int, load: float, bucket: int = 4) -> float:
-    """Fan et al. 2014: ``1 - (1 - 2^-f)^(2b)`` over the occupied slots, fingerprint 0 left out."""
-    return 1 - (1 - 1 / (2**fingerprint_bits - 1)) ** (2 * bucket * load)
+def split_block_mean(blocks: int, keys: int) -> float:
+    """Return the exact mean of the rate: the same sum over the binomial load of a block."""
+    terms = np.arange(keys + 1)
+    return float((stats.binom.pmf(terms, keys, 1 / blocks) * (1 - (31 / 32) ** terms) ** 8).sum())
+
+
+def cuckoo_fpr(fingerprint_bits: int, load: float) -> float:
+    """Fan et al. 2014: ``1 - (1 - q)^(2b)`` over the occupied of two buckets of ``b = 4`` slots.
+
+    ``q`` is the chance that two fingerprints are equal: the sum of squares, 0 having become 1.
+    """
+    q = (2**fingerprint_bits - 2) / 4**fingerprint_bits + (2 / 2**fingerprint_bits) ** 2
+    return 1 - (1 - q) ** (8 * load)
 
 
 def binomial_bounds(p: float, n: int, confidence: float = CONFIDENCE) -> tuple[int, int]:
     """Return the counts between which Binomial(n, p) lies with the stated confidence (exact quantiles)."""
     low, high = stats.binom.interval(confidence, n, p)
     return int(low), int(high)
-
-
-def wilson(hits: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return Wilson's interval for the probability behind ``hits`` of ``n``."""
-    interval = stats.binomtest(hits, n).proportion_ci(confidence, "wilson")
-    return float(interval.low), float(interval.high)
 
 
 def student(sample: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:

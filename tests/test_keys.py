@@ -475,6 +475,19 @@ def test_pandas_nat_is_a_null(zone: str | None) -> None:
     assert f.contains_many(times).tolist() == [False, True]
 
 
+def test_pandas_nan_is_a_null() -> None:
+    """NaN is what pandas calls missing, whatever holds the column; in a NumPy array it is a key."""
+    for kind in ("float64", "Float64", object):
+        series = pd.Series([math.nan, 1.5]).astype(kind)
+        f = BloomFilter(100)
+        f.add_many(series)
+        assert f.contains_many(series).tolist() == [False, True]
+        assert math.nan not in f
+        assert 1.5 in f
+    f.add_many(np.array([math.nan]))
+    assert math.nan in f
+
+
 def test_bad_hash64_input() -> None:
     """``hash64`` refuses what is no key as the structures do."""
     for keys in (True, [True], object(), {1}, np.array([True]), 1j, [1, "a"]):

@@ -262,7 +262,9 @@ def test_containers_agree(physical_type: str) -> None:
     if physical_type == "byte_array":
         batches += [pd.Series(listed), pd.Series(listed, dtype=object)]
     else:
-        batches += [column.to_numpy(), pd.Series(column.to_numpy()), column.to_numpy()[::-1]]
+        batches += [column.to_numpy(), column.to_numpy()[::-1]]
+        if physical_type in {"int32", "int64"}:  # in pandas NaN is no float but a null
+            batches.append(pd.Series(column.to_numpy()))
     for batch in batches:
         other = of_size(2048, physical_type)
         other.add_many(batch)

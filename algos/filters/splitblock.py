@@ -56,7 +56,7 @@ MAX_BLOCKS = 1 << 32
 MAX_BITS_PER_KEY = 2048.0
 BATCH = 96
 """Keys per step: their 96 blocks and the 96 being probed fit L1 together; 64..128 measure alike."""
-KEYS_AHEAD = 4 * BATCH
+KEYS_AHEAD = 16 * BATCH
 """How far ahead the keys themselves are fetched: read in bursts, they would else come a third slower."""
 
 _I32, _V8 = ir.IntType(32), ir.VectorType(ir.IntType(32), 8)

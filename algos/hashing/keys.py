@@ -8,7 +8,8 @@ The policy, the same in every process and on every platform:
 - a ``float`` of any width is the 8 bytes of its float64, with -0.0 = 0.0 and one NaN; ``1.0`` is not ``1``.
 - ``str`` is its UTF-8, ``bytes`` is itself. NumPy ``S`` and ``U`` arrays lose trailing NULs, as NumPy does.
 - ``datetime64``, ``timedelta64`` and Arrow's temporal types are their int64.
-- nulls (Arrow, pandas, ``None`` in a list) are skipped when adding and never found.
+- nulls (Arrow's, ``None`` in a list, and all that pandas calls missing: NaN, NaT, NA) are skipped when
+  adding and never found.
 
 A structure that follows a standard replaces this policy by the standard's own ``Plain`` encoding.
 """
@@ -50,10 +51,12 @@ class Words:
 
     def spans(self) -> Iterator[tuple[int, Any]]:
         """Yield ``(position, uint64 words)``: the array itself where it is 64 bits wide, else chunks."""
-        whole = self.values.dtype.kind in "iu" and self.values.dtype.itemsize == 8
-        step = max(len(self), 1) if whole and self.values.flags.c_contiguous else CHUNK
-        for lo in range(0, len(self), step):
-            yield lo, self._words(lo, lo + step)
+        values = self.values
+        if values.dtype.kind in "iu" and values.dtype.itemsize == 8 and values.flags.c_contiguous:
+            yield 0, values.view(np.uint64)
+            return
+        for lo in range(0, len(values), CHUNK):
+            yield lo, self._words(lo, lo + CHUNK)
 
     def _words(self, lo: int, hi: int) -> Any:
         part = self.values[lo:hi]
@@ -172,7 +175,8 @@ def _from_numpy(array: Any) -> Piece:
         raise TypeError(f"keys must be one-dimensional, not of shape {array.shape}; use .ravel()")
     kind = array.dtype.kind
     if kind in "iufmM":
-        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        if not array.dtype.isnative:
+            array = array.astype(array.dtype.newbyteorder("="))
         if kind == "f" and array.dtype.itemsize > 8:
             raise TypeError(f"{array.dtype} keys have no float64 form; use .astype('float64')")
         return Words(array.view(np.int64) if kind in "mM" else array)
@@ -238,6 +242,8 @@ def _of_one_kind(values: list[Any], kind: type) -> Piece:
         return _from_str(values)
     if kind is bytes:
         return _from_bytes(values)
+    if len({value.dtype for value in values}) > 1:
+        raise TypeError(f"NumPy keys of one {kind.__name__} but several dtypes; put them into one array")
     return _from_numpy(np.array(values))
 
 
@@ -289,7 +295,9 @@ def _from_pandas(series: Any) -> list[Piece]:
         raise TypeError(f"a pandas {type(series).__name__} has no keys; pass one column of it")
     if isinstance(series.dtype, np.dtype):
         if series.dtype.kind != "O":
-            return [_from_numpy(series.to_numpy())]
+            piece, nulls = _from_numpy(series.to_numpy()), np.asarray(series.isna())
+            piece.valid = ~nulls if nulls.any() else None
+            return [piece]
         return [_from_list([None if null else v for v, null in zip(series, series.isna(), strict=True)])]
     return _from_arrow(_pyarrow().array(series, from_pandas=True))
 

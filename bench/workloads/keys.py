@@ -36,7 +36,7 @@ POOL = 2**20
 """Misses of a workload and queries of a pool: more than a branch predictor can learn."""
 
 MEMBER_SHARE = 0.8
-MOST_SLICES = 4096
+MOST_SLICES = 2**14
 
 
 class Column:
