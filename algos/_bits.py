@@ -9,6 +9,8 @@ the JIT is off. Little-endian machines only.
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 from typing import Any
 
 import numpy as np
@@ -177,9 +179,24 @@ def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
     return signature, codegen
 
 
+HUGE_PAGE = 2 << 20
+LINE = 64
+
+
 def aligned_zeros(n: int, dtype: Any) -> Any:
-    """Return ``n`` zeros whose first byte starts a 64-byte cache line."""
+    """Return ``n`` zeros whose first byte starts a cache line and, where there are many, a huge page.
+
+    Memory that an allocator hands out again keeps its small pages, and random reads then wait for page
+    walks besides; so a large state asks the system for pages of its own.
+    """
     nbytes = n * np.dtype(dtype).itemsize
-    raw = np.zeros(nbytes + 64, np.uint8)
-    start = -raw.ctypes.data % 64
+    advice = getattr(mmap, "MADV_HUGEPAGE", None)
+    if nbytes < 2 * HUGE_PAGE or advice is None:
+        raw, align = np.zeros(nbytes + LINE, np.uint8), LINE
+    else:
+        pages = mmap.mmap(-1, nbytes + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        with contextlib.suppress(OSError):  # a kernel without them
+            pages.madvise(advice)
+        raw, align = np.frombuffer(pages, np.uint8), HUGE_PAGE
+    start = -raw.ctypes.data % align
     return raw[start : start + nbytes].view(dtype)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from algos._bits import U3, U64, prefetch
+from algos._bits import LINE, U3, U64, aligned_zeros, prefetch
 from algos._jit import kernel
 from algos.filters.splitblock import SplitBlockBloomFilter, block_start, block_test
 from algos.hashing import hash64
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 
     Slices = Callable[[int], Sequence[Slice]]
 
-LINE = 64
-LINES_AHEAD, STREAM_AHEAD = 128, 2048
+LINES_AHEAD, NUMBERS_AHEAD = 128, 2048
 
 
 @kernel
 def prefetch_lines(table: Any, lines: Any) -> Any:
     """Fetch cache line ``lines[i]`` of a table of uint64 ahead, then read a word of it, for each ``i``."""
-    total, n = U64(0), lines.size
-    ahead = min(LINES_AHEAD, n)
+    total: Any = U64(0)
+    ahead, n = min(LINES_AHEAD, lines.size), lines.size
     for i in range(ahead):
         prefetch(table, lines[i] << U3)
-    for lo in range(0, n - ahead, LINES_AHEAD):
-        for j in range(lo + STREAM_AHEAD, min(lo + STREAM_AHEAD + LINES_AHEAD, n), 8):
-            prefetch(lines, j)  # the numbers themselves come from memory too
-        for i in range(lo, min(lo + LINES_AHEAD, n - ahead)):
-            prefetch(table, lines[i + ahead] << U3)
-            total += table[lines[i] << U3]
-    for i in range(n - ahead, n):
+    steps = (n - ahead) // 8
+    for step in range(steps):
+        prefetch(lines, min(U64(8 * step + NUMBERS_AHEAD), U64(n - 1)))  # they come from memory too
+        for j in range(8):
+            at = U64(8 * step + j)
+            prefetch(table, lines[at + U64(ahead)] << U3)
+            total += table[lines[at] << U3]
+    for i in range(8 * steps, n):
         total += table[lines[i] << U3]
     return total
 
@@ -68,7 +68,9 @@ def copy_words(source: Any, target: Any) -> None:
 
 def written(nbytes: int) -> npt.NDArray[np.uint64]:
     """Return whole cache lines of ones: pages never written would all be the one page of zeros."""
-    return np.full(LINE // 8 * max(1, -(-nbytes // LINE)), 1, np.uint64)
+    table: npt.NDArray[np.uint64] = aligned_zeros(LINE // 8 * max(1, -(-nbytes // LINE)), np.uint64)
+    table[:] = 1
+    return table
 
 
 def random_lines(nbytes: int, count: int, seed: int) -> npt.NDArray[np.uint64]:

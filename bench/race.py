@@ -95,8 +95,8 @@ class Race:
         """Set up, gate and calibrate everyone; compilation and first calls happen here."""
         self.ends = perf_counter_ns() + self.protocol.seconds * 1e9
         arms = self.rng.sample(self.running, len(self.running))
-        arms.sort(key=lambda arm: arm.name != self.task.anchor)  # the anchor's speed sets the scale
         self._each(arms, "setup", self._set_up)
+        arms.sort(key=lambda arm: arm.name != self.task.anchor)  # the anchor's speed sets the scale
         self._each(arms, "gate", self._probe)
         self._each(arms, "gate", self._gate)
         self.ends = max(self.ends, perf_counter_ns() + self.protocol.seconds * 1e9 * ROUNDS_SHARE)

@@ -72,7 +72,7 @@ def _curves(run: Run, family: str) -> list[Chart]:
     for races in groups(run.family(family)):
         if len(races) >= LEAST:
             name = words.group(races[0])
-            sized = any(row.state_bytes for row in races[0].rows)
+            sized = any(row.state_bytes for row in races[0].rows if row.role == "ours")
             levels, label = (facts.caches(run.env), "bytes of state") if sized else ({}, "items")
             svg = figures.curves(
                 lines(races, sized=sized), levels, label, "ns per item", f"Time over size: {name}"

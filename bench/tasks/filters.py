@@ -51,8 +51,8 @@ TASKS: list[Task] = [
     contains("ids", MIB_4, "thorough", hits=100),
     # ... over the kind of key
     contains("words", WORDS, "quick"),
-    contains("words", WORDS, hits=0),
-    contains("words", WORDS, hits=100),
+    contains("words", WORDS, "thorough", hits=0),
+    contains("words", WORDS, "thorough", hits=100),
     contains("cities", CITIES),
     contains("uuids", MILLION),
     contains("text12", MILLION, "quick"),
@@ -60,8 +60,8 @@ TASKS: list[Task] = [
     contains("urls", 2 * MILLION, "thorough"),
     # ... and from one input for all: whoever wants another form converts inside the clock
     contains("ids", KIB_256, "quick", style="numpy"),
-    contains("ids", MILLION, style="numpy"),
-    contains("ids", MILLION, style="list"),
+    contains("ids", MILLION, "thorough", style="numpy"),
+    contains("ids", MILLION, "thorough", style="list"),
     contains("text12", MILLION, style="arrow"),
     contains("words", WORDS, style="arrow"),
     # One key a call
@@ -73,7 +73,7 @@ TASKS: list[Task] = [
     task("build", "ids", MILLION, tier="quick"),
     task("build", "ids", MIB_16, tier="thorough"),
     task("build", "words", WORDS),
-    task("build", "urls", MILLION),
+    task("build", "urls", MILLION, tier="thorough"),
     task("build_hashes", "ids", MILLION, tier="quick", anchor=FUSE),
     task("build_hashes", "ids", 10 * MILLION, tier="thorough", anchor=FUSE),
     # The rest of a filter's life
