@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -13,17 +15,24 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "typecheck", "tests"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
-SHARED = ".nox/hotpath"  # one environment for all sessions that import the project
-ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA", "RAYON")} | {
-    "POLARS_MAX_THREADS": "1"
-}
+ENV = Path(".nox/hotpath").resolve()  # one environment for all sessions that import the project
+FASTER = ["-m", "not statistical", "--ignore-glob=tests/test_bench_*", "--ignore=tests/test_report.py"]
 PORTABLE = {"x86-64-v3": "avx2", "nehalem": "sse42"}
 
 
-def _install(session: nox.Session, group: str = "tests") -> None:
-    """Bring the shared environment up to date with the project, all extras and a group."""
-    groups = nox.project.dependency_groups(PYPROJECT, group)
-    session.install("-q", "-e", ".[arrow,peers]", *groups)
+def _python(session: nox.Session, group: str = "tests") -> str:
+    """Bring the shared environment up to date with the project, all extras and a group; return its Python."""
+    python = str(ENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    if not Path(python).exists():
+        session.run(sys.executable, "-m", "venv", str(ENV), external=True)
+    wanted, installed = Path("pyproject.toml").read_bytes(), ENV / f"installed-{group}.toml"
+    if not installed.exists() or installed.read_bytes() != wanted:
+        uv = ["uv", "pip", "install", "--python", python]
+        pip = uv if shutil.which("uv") else [python, "-m", "pip", "install"]
+        groups = nox.project.dependency_groups(PYPROJECT, group)
+        session.run(*pip, "-q", "-e", ".[arrow,peers]", *groups, external=True)
+        installed.write_bytes(wanted)
+    return python
 
 
 def _cache(mode: str) -> dict[str, str]:
@@ -39,68 +48,60 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
 
 
-@nox.session(tags=["check"], venv_location=SHARED)
+@nox.session(tags=["check"], venv_backend="none")
 def typecheck(session: nox.Session) -> None:
     """Check types with mypy --strict."""
-    _install(session, "typecheck")
-    session.run("mypy")
+    session.run(_python(session, "typecheck"), "-m", "mypy", external=True)
 
 
-@nox.session(tags=["check"], venv_location=SHARED)
+@nox.session(tags=["check"], venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run the tests as users run the code: compiled."""
-    _install(session)
-    session.run("pytest", *session.posargs, env=_cache("jit"))
+    session.run(_python(session), "-m", "pytest", *session.posargs, env=_cache("jit"), external=True)
 
 
-@nox.session(name="tests-checked", venv_location=SHARED)
+@nox.session(name="tests-checked", venv_backend="none")
 def tests_checked(session: nox.Session) -> None:
     """Run the tests with every array index checked."""
-    _install(session)
     env = _cache("checked") | {"NUMBA_BOUNDSCHECK": "1"}
-    session.run("pytest", "-m", "not statistical and not bench", *session.posargs, env=env)
+    session.run(_python(session), "-m", "pytest", *FASTER, *session.posargs, env=env, external=True)
 
 
-@nox.session(name="tests-python", venv_location=SHARED)
+@nox.session(name="tests-python", venv_backend="none")
 def tests_python(session: nox.Session) -> None:
     """Run the tests with kernels as plain Python, under coverage."""
-    _install(session)
-    env = _cache("python") | {"NUMBA_DISABLE_JIT": "1"}
-    marks = "not statistical and not bench"
-    session.run("coverage", "run", "-m", "pytest", "-m", marks, *session.posargs, env=env)
-    session.run("coverage", "report", "--skip-covered", "--fail-under=90")
+    env, python = _cache("python") | {"NUMBA_DISABLE_JIT": "1"}, _python(session)
+    coverage = [python, "-m", "coverage"]
+    session.run(*coverage, "run", "-m", "pytest", *FASTER, *session.posargs, env=env, external=True)
+    session.run(*coverage, "report", "--skip-covered", "--fail-under=90", external=True)
 
 
-@nox.session(name="tests-portable", venv_location=SHARED)
+@nox.session(name="tests-portable", venv_backend="none")
 def tests_portable(session: nox.Session) -> None:
     """Run the tests as compiled for processors without AVX-512, and without AVX."""
-    _install(session)
+    python = _python(session)
     for name, mode in PORTABLE.items():
         env = _cache(mode) | {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": ""}
-        session.run("pytest", "-m", "not statistical and not bench", *session.posargs, env=env)
+        session.run(python, "-m", "pytest", *FASTER, *session.posargs, env=env, external=True)
 
 
-@nox.session(default=False, venv_location=SHARED)
+@nox.session(default=False, venv_backend="none")
 def bench(session: nox.Session) -> None:
     """Race all variants against each other, their peers and the machine; write a report."""
-    _install(session)
-    os.environ.pop("OPENBLAS_CORETYPE", None)
-    session.run("python", "-m", "bench", *session.posargs, env=_cache("jit") | ONE_THREAD)
+    env = _cache("jit") | {"OPENBLAS_CORETYPE": None}
+    session.run(_python(session), "-m", "bench", *session.posargs, env=env, external=True)
 
 
-@nox.session(default=False, venv_location=SHARED)
+@nox.session(default=False, venv_backend="none")
 def report(session: nox.Session) -> None:
     """Render the report of a finished run again: `nox -s report -- reports/<run>`."""
-    _install(session)
-    session.run("python", "-m", "bench", "report", *session.posargs)
+    session.run(_python(session), "-m", "bench", "report", *session.posargs, external=True)
 
 
-@nox.session(default=False, venv_location=SHARED)
+@nox.session(default=False, venv_backend="none")
 def docs(session: nox.Session) -> None:
-    """Write README's generated tables from reports/reference and run the doctests."""
-    _install(session)
-    session.run("python", "-m", "bench.report.readme", *session.posargs)
-    session.run("pytest", "--doctest-modules", "algos", env=_cache("jit"))
+    """Write README's generated tables from reports/reference."""
+    session.run(_python(session), "-m", "bench.report.readme", *session.posargs, external=True)
 
 
 @nox.session(default=False)
