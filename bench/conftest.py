@@ -6,6 +6,7 @@ Of pytest-benchmark it uses three private names, ``config._benchmarksession``, `
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -35,6 +36,9 @@ def pytest_benchmark_generate_machine_info() -> dict[str, Any]:
     return env.stable()
 
 
+MOST_SECONDS = 6.0
+
+
 class Slot:
     """What the races of one process share: its orders, its time, and where results go."""
 
@@ -46,9 +50,13 @@ class Slot:
         self.crumb = Breadcrumb(self.work / "breadcrumb")
 
     def share(self) -> float:
-        """Share out what seconds are left anew, so that short tasks make room for long ones."""
+        """Share out what seconds are left anew, so that short tasks make room for long ones.
+
+        A task asked for alone does not get all of a family's time: its rounds are done long before.
+        """
         self.left -= 1
-        return max(self.ends - time.monotonic(), 0.0) / (self.left + 1)
+        share = max(self.ends - time.monotonic(), 0.0) / (self.left + 1)
+        return share if math.isinf(share) else min(share, MOST_SECONDS)
 
     def race(self, task: Task) -> Race:
         """Prepare a task's race as ordered."""

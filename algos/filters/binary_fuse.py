@@ -47,7 +47,7 @@ MAX_SEGMENT = 1 << 18
 MAX_KEYS = 1 << 31
 MAX_ATTEMPTS = 100
 NEXT_ARM = np.array([1, 2, 0], np.uint8)
-BATCH = 128
+BATCH = 96
 """Keys per step of a lookup, as in the split-block filter: three lines each in flight."""
 
 

@@ -47,7 +47,7 @@ BITS = (8, 12, 16)
 LOAD = 0.95
 MAX_BUCKETS = 1 << 32
 MAX_KICKS = 500
-BATCH = 128
+BATCH = 96
 """Keys per step of a lookup, as in the split-block filter: two lines each in flight."""
 PADDING = 8
 """Bytes behind the buckets, so that the last one can be read as a 64-bit word."""
