@@ -158,26 +158,35 @@ def _prefetch_twin(array: Any, index: Any) -> None:
     _checked(array, index, 1)
 
 
-@primitive(_prefetch_twin)
-def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
-    """Ask for the cache line of ``array[index]`` to be in L2, without waiting for it.
+def _prefetch(locality: int) -> Any:
+    """Make the code generator of a prefetch for reading: 3 into all levels, 2 into L2 and beyond."""
 
-    Into L2 and not L1, because far more misses may be under way there (48 against 24 on Zen 4): random
-    lines of 64 MiB come twice as fast, and an L2 hit is short enough to be hidden by what runs meanwhile.
-    """
-    signature = types.void(array, types.uint64)
+    def generator(typingctx: Any, array: Any, index: Any) -> Any:
+        signature = types.void(array, types.uint64)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = item_pointer(context, builder, signature.args[0], args[0], args[1], 1)
-        pointer = builder.bitcast(pointer, ir.IntType(8).as_pointer())
-        i32 = ir.IntType(32)
-        function_type = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
-        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], function_type)
-        builder.call(function, [pointer, i32(0), i32(2), i32(1)])  # read, into L2, data
-        return context.get_dummy_value()
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pointer = item_pointer(context, builder, signature.args[0], args[0], args[1], 1)
+            pointer = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+            i32 = ir.IntType(32)
+            function_type = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
+            function = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], function_type)
+            builder.call(function, [pointer, i32(0), i32(locality), i32(1)])
+            return context.get_dummy_value()
 
-    return signature, codegen
+        return signature, codegen
 
+    return generator
+
+
+prefetch = primitive(_prefetch_twin)(_prefetch(2))
+"""Ask for the cache line of ``array[index]`` to be in L2, without waiting for it.
+
+Into L2 and not L1, because far more misses may be under way there (48 against 24 on Zen 4): random lines of
+64 MiB come twice as fast, and an L2 hit is short enough to be hidden by what runs meanwhile.
+"""
+
+prefetch_near = primitive(_prefetch_twin)(_prefetch(3))
+"""Ask for the line to be in L1: for what is in L2 already, where it saves a second visit."""
 
 HUGE_PAGE = 2 << 20
 LINE = 64

@@ -25,7 +25,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from algos._bits import M32, U3, U32_, U64, aligned_zeros, item_pointer, prefetch
+from algos._bits import M32, U3, U32_, U64, aligned_zeros, item_pointer, prefetch, prefetch_near
 from algos._jit import inlined, kernel, primitive
 from algos.errors import CorruptDataError
 from algos.filters import _parquet
@@ -56,6 +56,8 @@ MAX_BLOCKS = 1 << 32
 MAX_BITS_PER_KEY = 2048.0
 BATCH = 96
 """Keys per step: their blocks and those being probed fit L1 and L2 together; 64..192 measure alike."""
+NEAR_WORDS = 128 << 10
+"""Up to 512 KiB, half of a usual L2, blocks are fetched into L1."""
 KEYS_AHEAD = 16 * BATCH
 """How far ahead the keys themselves are fetched: read in bursts, they would else come a third slower."""
 
@@ -134,6 +136,7 @@ def block_start(h: Any, blocks: Any) -> Any:
 def _contains_words(words: Any, values: Any, seed: Any, out: Any) -> None:
     """Hash (XXH3) and probe 64-bit keys: fused, because two kernels cost a third more in cache."""
     blocks, key, n = U64(words.size >> 3), xxh3_key(np.uint64(seed)), values.size
+    near = words.size <= NEAR_WORDS
     hashes, starts = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, np.uint64)
     for step in range((n + BATCH - 1) // BATCH + 1):
         new, old = (step & 1) * BATCH, BATCH - (step & 1) * BATCH
@@ -148,9 +151,14 @@ def _contains_words(words: Any, values: Any, seed: Any, out: Any) -> None:
         before = max(0, lo - BATCH)
         going = min(lo - before, n - before)
         both = min(coming, going)
-        for j in range(both):
-            prefetch(words, starts[new + j])
-            out[before + j] = block_test(words, starts[old + j], hashes[old + j])
+        if near:
+            for j in range(both):
+                prefetch_near(words, starts[new + j])
+                out[before + j] = block_test(words, starts[old + j], hashes[old + j])
+        else:
+            for j in range(both):
+                prefetch(words, starts[new + j])
+                out[before + j] = block_test(words, starts[old + j], hashes[old + j])
         for j in range(both, coming):
             prefetch(words, starts[new + j])
         for j in range(both, going):
