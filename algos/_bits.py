@@ -203,7 +203,10 @@ def aligned_zeros(n: int, dtype: Any) -> Any:
     if nbytes < 2 * HUGE_PAGE or advice is None:
         raw, align = np.zeros(nbytes + LINE, np.uint8), LINE
     else:
-        pages = mmap.mmap(-1, nbytes + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        try:
+            pages = mmap.mmap(-1, nbytes + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except OSError as error:
+            raise MemoryError(f"cannot allocate {nbytes:,} bytes; ask for less") from error
         with contextlib.suppress(OSError):  # a kernel without them
             pages.madvise(advice)
         raw, align = np.frombuffer(pages, np.uint8), HUGE_PAGE
