@@ -37,12 +37,12 @@ def _wanted(run: Run, family: str) -> dict[str, Any]:
     races = max(charts.groups(run.family(family)), key=len, default=[])
     wanted: dict[str, Any] = {}
     if len(races) >= charts.LEAST:
-        title = f"{words.group(races[0])}: time over size"
-        lines = charts.lines(races, sized=True)
-        wanted["size"] = lambda axes: _size(axes, lines, facts.caches(run.env), title)
-    points = charts.points(run, races[-1]) if races else []
-    if len(points) >= charts.LEAST:
-        wanted["pareto"] = lambda axes: _pareto(axes, points, f"{words.full(races[-1])}: memory against time")
+        over, lines = f"{words.group(races[0])}: time over size", charts.lines(races, sized=True)
+        wanted["size"] = lambda axes: _size(axes, lines, facts.caches(run.env), over)
+    crowded = [race for race in races if len(charts.points(run, race)) >= charts.LEAST]
+    if crowded:
+        points, title = charts.points(run, crowded[-1]), f"{words.full(crowded[-1])}: memory against time"
+        wanted["pareto"] = lambda axes: _pareto(axes, points, title)
     return wanted
 
 
