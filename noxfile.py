@@ -89,7 +89,8 @@ def tests_portable(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Race all variants against each other, their peers and the machine; write a report."""
     env = _cache("jit") | {"OPENBLAS_CORETYPE": None}
-    session.run(_python(session), "-m", "bench", *session.posargs, env=env, external=True)
+    patience = {"interrupt_timeout": 60.0, "terminate_timeout": 60.0}  # Ctrl-C still writes a report
+    session.run(_python(session), "-m", "bench", *session.posargs, env=env, external=True, **patience)
 
 
 @nox.session(default=False, venv_backend="none")

@@ -81,7 +81,7 @@ class Supervisor:
         except HaltError as halt:
             reason, code = str(halt), 1
         goes_on = reason and stamp() == self.plan.stamp
-        again = f"python -m bench --resume {_shown(self.folder)}" if goes_on else ""
+        again = f"nox -s bench -- --resume {_shown(self.folder)}" if goes_on else ""
         results.merge(self.folder, self.plan, ended=_now().isoformat(), reason=reason, resume=again)
         if not reason:
             shutil.rmtree(self.work)

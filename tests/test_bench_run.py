@@ -331,7 +331,7 @@ def test_ctrl_c_leaves_a_partial_report_and_resuming_finishes_it(bench, folder, 
     assert supervisor.returncode == 130
     worker = int(pid.read_text())
     wait_for(lambda: not alive(worker))
-    assert info(folder)["resume"] == f"python -m bench --resume {folder}"
+    assert info(folder)["resume"] == f"nox -s bench -- --resume {folder}"
     assert info(folder)["resume"] in told
     assert (info(folder)["partial"], info(folder)["reason"]) == (True, "interrupted")
     rows = summary(folder)

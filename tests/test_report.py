@@ -147,7 +147,7 @@ def _write_json(
             "command": ["python", "-m", "bench", "--family", "filters"],
             "tier": "quick" if slots == 1 else "default", "started": "2026-11-24T22:10:00Z",
             "ended": "2026-11-24T22:14:40Z", "partial": partial, "reason": "interrupted" if partial else "",
-            "resume": "python -m bench --resume reports/2026-11-24-a1b2c3d4" if partial else "",
+            "resume": "nox -s bench -- --resume reports/2026-11-24-a1b2c3d4" if partial else "",
             "seed": 20261124, "stamp": "9f8e7d6c", "slots": slots, "rounds": 30, **info,
         },
     }  # fmt: skip
@@ -433,7 +433,7 @@ def test_an_interrupted_run_has_a_valid_report(tmp_path: Path, finished: int) ->
     page, summary = rendered(write_run(tmp_path, filter_tasks(), finished=finished))
     for text in (page, summary):
         assert f"Interrupted: {finished} of 29 tasks measured" in text
-        assert "python -m bench --resume" in text
+        assert "nox -s bench -- --resume" in text
     assert page.rstrip().endswith("</html>")
     assert not re.search(r"\b(None|nan|inf)\b", page)
 
