@@ -10,7 +10,6 @@ VARIANTS = (
         name="splitmix64",
         target="algos.hashing.splitmix64:SPLITMIX64",
         paper="Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014",
-        topics=("3.6", "36.4"),
         properties=frozenset({"exact"}),
     ),
     Variant(
@@ -18,6 +17,7 @@ VARIANTS = (
         target="algos.hashing.xxh64:XXH64",
         paper="Collet: xxHash, 2014",
         standard="xxHash specification, XXH64; Apache Parquet Bloom filter hash",
+        topics=("2.4",),
         properties=frozenset({"exact", "standard"}),
     ),
     Variant(
@@ -25,6 +25,7 @@ VARIANTS = (
         target="algos.hashing.xxh3:XXH3",
         paper="Collet: XXH3, 2019",
         standard="xxHash specification, XXH3 64 bits, default secret",
+        topics=("2.4",),
         properties=frozenset({"exact", "standard"}),
     ),
     Variant(
@@ -39,6 +40,7 @@ VARIANTS = (
         target="algos.hashing.murmur3_128:MURMUR3_128",
         paper="Appleby: MurmurHash3, 2011",
         standard="MurmurHash3_x64_128; Apache Cassandra tokens use its first half",
+        topics=("2.4",),
         properties=frozenset({"exact", "standard"}),
     ),
 )
