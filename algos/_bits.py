@@ -23,8 +23,7 @@ from algos._jit import inlined, primitive
 U64 = np.uint64
 U32 = np.uint32
 
-U0, U1, U2, U3, U4, U5, U6, U7, U8 = (U64(i) for i in range(9))
-U16, U31, U32_, U63, U64_ = U64(16), U64(31), U64(32), U64(63), U64(64)
+U1, U2, U3, U6, U8, U16, U32_, U63, U64_ = (U64(i) for i in (1, 2, 3, 6, 8, 16, 32, 63, 64))
 M32 = U64(0xFFFF_FFFF)
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bench.report import facts, fmt, html, needs, readme, readme_tables, render, terminal_table
+from bench.report import facts, fmt, html, needs, readme, render, terminal_table
 from bench.report.load import Row, load
 from bench.schema import FILES, QUALITY, SAMPLES, SLOTS, SUMMARY, Task
 
@@ -483,24 +483,20 @@ def test_the_terminal_table_fits_a_hundred_columns(full: Path, capsys: pytest.Ca
     assert sum("ours faster" in line or "peer faster" in line for line in lines) == 26
 
 
-def test_generated_tables_carry_the_run_and_are_stable(full: Path, tmp_path: Path) -> None:
+def test_generated_tables_carry_the_run_and_are_stable(full: Path) -> None:
     """Rewriting twice changes nothing, text around the blocks stays, and an unknown block is an error."""
     blocks = "\n\n".join(
         f"<!-- generated: {n} -->\nold\n<!-- end -->" for n in ("run", "filters-lookup", "filters-space")
     )
-    path = tmp_path / "README.md"
-    path.write_text(f"# Title\n\n{blocks}\n\nlast line\n", encoding="utf-8")
-    readme_tables(full, path)
-    once = path.read_text(encoding="utf-8")
-    readme_tables(full, path)
-    assert path.read_text(encoding="utf-8") == once
+    run = load(full)
+    once = readme.rewrite(run, f"# Title\n\n{blocks}\n\nlast line\n")
+    assert readme.rewrite(run, once) == once
     assert once.startswith("# Title\n")
     assert once.endswith("last line\n")
     assert once.count("2026-11-24-a1b2c3d4") == 3
     assert "\nold\n" not in once
-    path.write_text("<!-- generated: speed -->\n<!-- end -->", encoding="utf-8")
     with pytest.raises(ValueError, match=r"'speed'.*filters-lookup"):
-        readme_tables(full, path)
+        readme.rewrite(run, "<!-- generated: speed -->\n<!-- end -->")
 
 
 @pytest.mark.skipif(not REFERENCE.exists(), reason="there is no reference run yet")

@@ -12,6 +12,8 @@ from algos.hashing.batch import KeyHasher
 from algos.hashing.xxh3 import XXH3
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from algos.hashing.keys import Piece
@@ -194,22 +196,28 @@ class GrowingFilter(Filter):
         With ``return_new`` say for each key whether it was new (``bool[n]``), as if they had been added
         one by one: of equal keys in the batch only the first can be. A false positive counts as not new.
         """
-        return self._add_pieces(self._hasher.pieces(keys), return_new)
+        parts = self._hasher.pieces(keys)
+        if return_new:
+            return self._per_key(parts, self._insert_new)
+        self._add_pieces(parts)
+        return None
 
-    def _add_pieces(self, parts: list[Piece], return_new: bool = False) -> NDArray[np.bool_] | None:
-        out = np.zeros(sum(map(len, parts)), np.bool_)
-        base = 0
+    def _add_pieces(self, parts: list[Piece]) -> None:
+        for hashes in self._hasher.present(parts):
+            self._insert(hashes)
+
+    def _per_key(self, parts: list[Piece], action: Callable[[Any, Any], None]) -> NDArray[np.bool_]:
+        """Return what ``action(hashes, out)`` says of each key; nulls are kept from it and are ``False``."""
+        out, base = np.zeros(sum(map(len, parts)), np.bool_), 0
         for part in parts:
             for lo, hashes in self._hasher.chunks(part):
                 chosen = slice(None) if part.valid is None else part.valid[lo : lo + len(hashes)]
-                if return_new:
-                    new = np.empty(len(hashes[chosen]), np.bool_)
-                    self._insert_new(hashes[chosen], new)
-                    out[base + lo : base + lo + len(hashes)][chosen] = new
-                else:
-                    self._insert(hashes[chosen])
+                kept = hashes[chosen]
+                answers = np.empty(len(kept), np.bool_)
+                action(kept, answers)
+                out[base + lo : base + lo + len(hashes)][chosen] = answers
             base += len(part)
-        return out if return_new else None
+        return out
 
     def add_hashes(self, hashes: NDArray[np.uint64]) -> None:
         """Add ready 64-bit hashes (``uint64[n]``), well mixed in all bits."""
@@ -234,11 +242,9 @@ def all_hashes(hasher: KeyHasher, keys: Any) -> NDArray[np.uint64]:
     """Hash a whole batch; nulls are left out."""
     parts = hasher.pieces(keys)
     out, end = np.empty(sum(map(len, parts)), np.uint64), 0
-    for part in parts:
-        for lo, hashes in hasher.chunks(part):
-            chosen = hashes if part.valid is None else hashes[part.valid[lo : lo + len(hashes)]]
-            out[end : end + len(chosen)] = chosen
-            end += len(chosen)
+    for hashes in hasher.present(parts):
+        out[end : end + len(hashes)] = hashes
+        end += len(hashes)
     return out[:end]
 
 

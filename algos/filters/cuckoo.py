@@ -307,23 +307,18 @@ class CuckooFilter(GrowingFilter):
 
     def remove_many(self, keys: Any) -> NDArray[np.bool_]:
         """Remove ``n`` keys once each; ``bool[n]`` tells which were there. Nulls are ``False``."""
-        parts = self._hasher.pieces(keys)
-        out = np.zeros(sum(map(len, parts)), np.bool_)
-        base = 0
-        for part in parts:
-            for lo, hashes in self._hasher.chunks(part):
-                chosen = slice(None) if part.valid is None else part.valid[lo : lo + len(hashes)]
-                out[base + lo : base + lo + len(hashes)][chosen] = self.remove_hashes(hashes[chosen])
-            base += len(part)
-        return out
+        return self._per_key(self._hasher.pieces(keys), self._remove)
 
     def remove_hashes(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Remove ready 64-bit hashes (``uint64[n]``) once each; ``bool[n]`` tells which were there."""
         hashes = check_hashes(hashes)
         out = np.empty(len(hashes), np.bool_)
+        self._remove(hashes, out)
+        return out
+
+    def _remove(self, hashes: Any, out: Any) -> None:
         _remove(self._table, self.bits, self._buckets, hashes, out)
         self._used -= int(out.sum())
-        return out
 
     def merge(self, other: CuckooFilter) -> None:
         """Take in all keys of ``other``, each as often as it is there; not bit for bit as if added here.

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from algos._variant import Variant
     from bench.schema import Role
     from bench.workloads.keys import Form, Kind
@@ -26,6 +28,9 @@ INTERPRETED, NATIVE, VECTORISED = 30_000, 4_000_000, 13_000_000
 
 class Adapter:
     """What is common to them: made empty and filled, asked key by key, fed Python objects.
+
+    Each has ``nbytes``, the size of a filter's own memory, and, unless it has its own ``build``, ``make`` an
+    empty filter and ``fill`` it, as many keys at a time as the package allows.
 
     ``trial`` is the number of misses spent on measuring the false-positive rate, ``promise`` that rate as
     the package states it.
@@ -42,6 +47,9 @@ class Adapter:
     promise = FPR
     merges_again = True  # a merge done twice is a merge done once
     takes_hashes = False  # can be built of ready 64-bit hashes
+    make: Callable[[int], Any]
+    fill: Callable[[Any, Any], None]
+    nbytes: Callable[[Any], int]
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -49,14 +57,6 @@ class Adapter:
 
     def load(self) -> None:
         """Import the package."""
-
-    def make(self, capacity: int) -> Any:
-        """Make an empty filter."""
-        raise NotImplementedError
-
-    def fill(self, state: Any, keys: Any) -> None:
-        """Add keys, as many at a time as the package allows."""
-        raise NotImplementedError
 
     def build(self, keys: Any) -> Any:
         """Make a filter of keys."""
@@ -71,10 +71,6 @@ class Adapter:
     def contains_many(self, state: Any, keys: Any) -> Any:
         """Ask for many keys in the way that suits the package best."""
         return self.contains_each(state, keys)
-
-    def nbytes(self, state: Any) -> int:
-        """Return the size of the filter's own memory."""
-        raise NotImplementedError
 
 
 class Ours(Adapter):

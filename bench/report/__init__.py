@@ -27,11 +27,3 @@ def render(folder: Path) -> Path:
 def terminal_table(folder: Path) -> None:
     """Print a run's short table."""
     terminal.show(load(folder))
-
-
-def readme_tables(folder: Path, readme_path: Path) -> None:
-    """Rewrite the generated blocks of a Markdown file from a run."""
-    from bench.report import readme  # late, since it is also a program
-
-    text = readme_path.read_text(encoding="utf-8")
-    readme_path.write_text(readme.rewrite(load(folder), text), encoding="utf-8", newline="\n")

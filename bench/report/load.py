@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow.parquet as pq
 
-from bench.schema import SCHEMA_VERSION
+from bench.schema import FILES, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,8 +32,6 @@ class Row:
     input: str = ""
     anchor: bool = False
     ns_item: float | None = None
-    ns_q1: float | None = None
-    ns_q3: float | None = None
     ns_cold: float | None = None
     ratio: float | None = None
     lo: float | None = None
@@ -44,8 +42,6 @@ class Row:
     rounds: int = 0
     items: int | None = None
     state_bytes: int | None = None
-    setup_ms: float | None = None
-    first_call_ms: float | None = None
     error: float | None = None
     limit: str = ""
     limit_share: float | None = None
@@ -217,7 +213,7 @@ def load(folder: Path) -> Run:
         races=_races(folder),
         figures=tuple(_table(folder / "quality.parquet", Figure)),
         slots=tuple(_table(folder / "slots.parquet", SlotLine)),
-        files=tuple(sorted(p.name for p in folder.iterdir() if p.suffix in {".parquet", ".json"})),
+        files=tuple(name for name in FILES if (folder / name).exists()),
     )
 
 
