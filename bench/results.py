@@ -190,6 +190,7 @@ def _summary_rows(plan: Plan, entries: list[Entry]) -> list[dict[str, Any]]:
                     "hi": pair.hi,
                     "mde": pair.mde,
                     "p_value": pair.p_value,
+                    "slot_ratios": pair.by_slot,
                 }
                 if entry.role not in UNJUDGED:
                     judged.append((row, pair))
@@ -228,6 +229,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
         "ns_cold": stats.middle(entry.cold),
     }
     row |= {"slots": len(entry.warm), "rounds": len(times)}
+    row["slot_ns"] = [stats.middle(rounds.values()) for _, rounds in sorted(entry.warm.items())]
     if entry.dropped:
         row["note"] = (
             f"{entry.dropped} of {entry.dropped + len(times) + len(entry.cold)} samples had no usable time"

@@ -101,6 +101,7 @@ class Quality:
 
 
 _S, _F, _I = pa.string(), pa.float64(), pa.int64()
+_FS = pa.list_(_F)
 
 SAMPLES = pa.schema(
     [  # one row per contestant, slot, round
@@ -121,9 +122,12 @@ SUMMARY = pa.schema(
         ("slots", pa.int16()), ("rounds", pa.int32()), ("instances", pa.int16()),
         ("items", _I), ("state_bytes", _I), ("setup_ms", _F), ("first_call_ms", _F),
         ("error", _F), ("limit", _S), ("limit_share", _F), ("limit_lo", _F), ("limit_hi", _F),
+        ("slot_ns", _FS), ("slot_ratios", _FS),
     ]
 )  # fmt: skip
-"""``limit_share`` = the yardstick's time / the contestant's time: 1.0 is the machine's limit."""
+"""``limit_share`` = the yardstick's time / the contestant's time: 1.0 is the machine's limit. ``slot_ns`` are
+the medians of the slots; ``slot_ratios`` the ratios of those in which the anchor was timed too, of which the
+interval is made."""
 
 QUALITY = pa.schema(
     [  # one row per task, contestant, metric

@@ -32,7 +32,10 @@ Rounds = dict[int, float]
 
 
 class Interval(NamedTuple):
-    """A ratio with its 95 % interval; ``p_value`` is against the nearer edge of the 1 % band."""
+    """A ratio with its 95 % interval; ``p_value`` is against the nearer edge of the 1 % band.
+
+    ``by_slot`` are the slots' own ratios, of which this one is the geometric mean.
+    """
 
     ratio: float = NAN
     lo: float = NAN
@@ -40,6 +43,7 @@ class Interval(NamedTuple):
     p_value: float = NAN
     slots: int = 0
     rounds: int = 0
+    by_slot: tuple[float, ...] = ()
 
     @property
     def width(self) -> float:
@@ -98,6 +102,7 @@ def _over_slots(slots: Sequence[NDArray[np.float64]]) -> Interval:
         p_value=_p_value(centre, error, freedom),
         slots=len(slots),
         rounds=sum(ratios.size for ratios in slots),
+        by_slot=tuple(np.exp(medians).tolist()),
     )
 
 
@@ -115,7 +120,8 @@ def _over_rounds(ratios: NDArray[np.float64]) -> Interval:
     lo = hi = NAN
     if (rank := median_rank(n)) > 0:
         lo, hi = math.exp(ordered[rank - 1]), math.exp(ordered[n - rank])
-    return Interval(math.exp(float(np.median(ordered))), lo, hi, slots=1, rounds=n)
+    ratio = math.exp(float(np.median(ordered)))
+    return Interval(ratio, lo, hi, slots=1, rounds=n, by_slot=(ratio,))
 
 
 def median_rank(n: int) -> int:
