@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from statistics import median
 from time import perf_counter_ns, thread_time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,19 +20,20 @@ WARM_AGREEMENT = 0.05
 
 
 class Span(NamedTuple):
-    """Some calls in a row, timed together: the part of a sample that the clock knows."""
+    """Some calls in a row: the part of a sample that the clock knows.
+
+    ``ns_item`` is the median of its pieces. What disturbs a shared machine comes in bursts that are shorter
+    than a span, and a mean over a span carries every one of them.
+    """
 
     items: int
     calls: int
+    pieces: int
     wall_ns: int
     cpu_ns: int
     t0_ns: int
     nivcsw: int
-
-    @property
-    def ns_item(self) -> float:
-        """Nanoseconds per item."""
-        return self.wall_ns / max(self.items, 1)
+    ns_item: float
 
 
 @dataclass
@@ -45,8 +47,9 @@ class Arm:
     pool: Sequence[Slice] = ()
     cursor: int = 0
     turns: int = 0
-    calls: int = 1
-    span_ns: float = 0.0  # what the calls of a span are meant to take
+    calls: int = 1  # of a piece
+    pieces: int = 1  # of a span
+    span_ns: float = 0.0  # what a span is meant to take
     every: int = 1  # it has its turn in each round, or only in every third, ...
     item_ns: float = 0.0
     setup_ms: float | None = None
@@ -78,19 +81,28 @@ class Arm:
         """Cut the query pool anew, into slices of at most ``limit`` items where the operation allows it."""
         self.pool, self.cursor = self.contestant.slices(limit), 0
 
-    def span(self, calls: int) -> Span:
-        """Time some calls on the next slices; the last result is dropped after the clock has stopped."""
-        parts = [self.pool[(self.cursor + i) % len(self.pool)] for i in range(calls)]
-        self.cursor = (self.cursor + calls) % len(self.pool)
-        payloads, items = [part.payload for part in parts], sum(part.items for part in parts)
+    def span(self, calls: int, pieces: int = 1) -> Span:
+        """Time ``pieces`` of ``calls`` calls each, on the next slices of the pool.
+
+        The last result is dropped after the clock has stopped.
+        """
+        parts = [self.pool[(self.cursor + i) % len(self.pool)] for i in range(pieces * calls)]
+        self.cursor = (self.cursor + len(parts)) % len(self.pool)
+        runs = [parts[at : at + calls] for at in range(0, len(parts), calls)]
+        payloads, items = [[p.payload for p in run] for run in runs], [sum(p.items for p in run) for run in runs]
         state, call, result = self.states[self.instance], self.contestant.call, None
-        preempted, cpu, start = preemptions(), thread_time_ns(), perf_counter_ns()
-        for payload in payloads:
-            result = call(state, payload)
-        wall = perf_counter_ns() - start
+        taken: list[int] = []
+        preempted, cpu, first = preemptions(), thread_time_ns(), perf_counter_ns()
+        for run in payloads:
+            start = perf_counter_ns()
+            for payload in run:
+                result = call(state, payload)
+            taken.append(perf_counter_ns() - start)
+        wall = perf_counter_ns() - first
         cpu, preempted = thread_time_ns() - cpu, preemptions() - preempted
         del result
-        return Span(items, calls, wall, cpu, start, preempted)
+        ns_item = median(ns / max(n, 1) for ns, n in zip(taken, items, strict=True))
+        return Span(sum(items), len(parts), pieces, wall, cpu, first, preempted, ns_item)
 
     def fastest(self, calls: int, patience_ns: float) -> int:
         """Return the least of three spans, or fewer if patience ends: one hiccup must not set the scale."""
@@ -109,7 +121,7 @@ class Arm:
         """
         before, spent, passes = 0.0, 0, 0
         while passes < WARM_PASSES and spent < 2 * self.span_ns and self.call_ns <= LONGEST_SPAN_NS:
-            span = self.span(max(1, self.calls // 3))
+            span = self.span(max(1, self.calls * self.pieces // 3))
             passes, spent = passes + 1, spent + span.wall_ns
             if abs(span.ns_item - before) <= WARM_AGREEMENT * span.ns_item:
                 break

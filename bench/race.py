@@ -32,22 +32,24 @@ PROBE = 64  # items of the first calls, which must not take long whoever makes t
 PROBE_GROWTH = 32
 BATCH = 262_144  # items of a call, where the operation can be cut
 POOL_PARTS = 4  # a pool is cut into at least this many slices, so that there are others to warm with
-LONG_CALL_NS = 5_000_000  # slices are nested so that no call takes longer, where items are what takes time
+LONG_CALL_NS = 1_000_000  # slices are nested so that no call takes longer, where items are what takes time
 SPAN_NS = 200_000
-MOST_CALLS = 1 << 20  # in one span, should the clock stand still
+PIECES = 7  # of a span, timed one by one; fewer where calls are so long that so many would take ...
+PIECES_NS = 5_000_000  # ... longer than this, or than there is time for
+MOST_CALLS = 1 << 20  # in one piece, should the clock stand still
 REFILLS = 10  # a span lasts this many times as long as the state takes to come back into the cache
 REFILL_BYTES_PER_NS = 10
 TURN_SPANS = 3  # a turn's warming takes up to two spans
 SLOW, SLOW_EVERY = 50, 3  # that many times slower than the anchor: a turn in every third round only
-GATE_NS = 100_000_000
+GATE_NS = 30_000_000
 SETUP_SHARE = 0.25  # of the seconds; a contestant that uses up its part of it has fewer instances
 ROUNDS_SHARE = 0.35  # of the seconds at least, whatever preparing took
-INSTANCES = 3
+INSTANCES = 5
 DEAR_NS = 400_000_000  # a setup above this is not made again
 COMPILED = {"ours", "control", "limit"}  # whose first setup and first call may be a compiler's work ...
 COMPILE_NS = 1_600_000_000  # ... which rarely takes longer
 HOPELESS_NS = 5e9
-COLD_ROUNDS = 3
+COLD_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -208,16 +210,19 @@ class Race:
             arm.error = float(np.average([e for e, _ in errors], weights=[max(n, 1) for _, n in errors]))
 
     def _calibrate(self, arm: Arm, spare_ns: float) -> None:
-        """Choose how many calls make a span, and how rarely a very slow contestant has its turn."""
+        """Choose how many calls make a piece, how many pieces a span, and how rarely the slow have a turn."""
         refill = min(arm.state_bytes or 0, self.protocol.cache_bytes) / REFILL_BYTES_PER_NS
         affordable = spare_ns / self.protocol.least_rounds / TURN_SPANS
         arm.span_ns = max(SPAN_NS, min(REFILLS * refill, LONGEST_SPAN_NS, affordable))
-        taken = arm.call_ns
-        while taken < arm.span_ns / 8 and arm.calls < MOST_CALLS:
-            arm.calls = max(arm.calls + 1, int(arm.calls * min(10.0, arm.span_ns / max(taken, 1.0))))
-            taken = arm.fastest(arm.calls, arm.span_ns)
-        arm.calls = min(MOST_CALLS, max(1, round(arm.calls * arm.span_ns / max(taken, 1.0))))
-        allowed = 2 * spare_ns / (TURN_SPANS * max(taken, arm.span_ns))
+        piece_ns, taken = arm.span_ns / PIECES, arm.call_ns
+        while taken < piece_ns / 8 and arm.calls < MOST_CALLS:
+            arm.calls = max(arm.calls + 1, int(arm.calls * min(10.0, piece_ns / max(taken, 1.0))))
+            taken = arm.fastest(arm.calls, piece_ns)
+        arm.calls, calls = min(MOST_CALLS, max(1, round(arm.calls * piece_ns / max(taken, 1.0)))), arm.calls
+        taken *= arm.calls / calls
+        room = max(arm.span_ns, min(PIECES_NS, affordable))
+        arm.pieces = max(1, min(PIECES, int(room / max(taken, 1.0))))
+        allowed = 2 * spare_ns / (TURN_SPANS * max(arm.pieces * taken, arm.span_ns))
         if arm.name != self.task.anchor and allowed < self.protocol.least_rounds:
             arm.every = max(arm.every, round(self.protocol.rounds / max(allowed, 1.0)))
 
@@ -226,9 +231,8 @@ class Race:
         for order, arm in enumerate(arms):
             with self._step(arm, "turn"):
                 passes = arm.warm()
-                self._record(
-                    arm, arm.span(arm.calls), round=round_, order=order, cold=False, warm_passes=passes
-                )
+                span = arm.span(arm.calls, arm.pieces)
+                self._record(arm, span, round=round_, order=order, cold=False, warm_passes=passes)
 
     def _cold_rounds(self) -> None:
         """Time single calls right after everything has been pushed out of the caches."""
@@ -244,7 +248,7 @@ class Race:
 
     def _record(self, arm: Arm, span: Span, **where: Any) -> None:
         who = {"contestant": arm.name, "instance": arm.instance}
-        self.samples.append(who | where | span._asdict() | {"ns_item": span.ns_item})
+        self.samples.append(who | where | span._asdict())
         arm.turns += 1
 
 

@@ -108,6 +108,7 @@ SAMPLES = pa.schema(
         ("task", _S), ("contestant", _S), ("role", _S),
         ("slot", pa.int16()), ("round", pa.int16()), ("order", pa.int16()),
         ("instance", pa.int8()), ("cold", pa.bool_()), ("items", _I), ("calls", pa.int32()),
+        ("pieces", pa.int16()),
         ("wall_ns", _F), ("cpu_ns", _F), ("t0_ns", _I), ("nivcsw", pa.int32()),
         ("warm_passes", pa.int16()), ("ns_item", _F),
     ]
