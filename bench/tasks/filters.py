@@ -53,8 +53,8 @@ TASKS: list[Task] = [
     contains("words", WORDS, "quick"),
     contains("words", WORDS, "thorough", hits=0),
     contains("words", WORDS, "thorough", hits=100),
-    contains("cities", CITIES),
-    contains("uuids", MILLION),
+    contains("cities", CITIES, "thorough"),
+    contains("uuids", MILLION, "thorough"),
     contains("text12", MILLION, "quick"),
     contains("urls", MILLION),
     contains("urls", 2 * MILLION, "thorough"),
@@ -66,7 +66,7 @@ TASKS: list[Task] = [
     contains("words", WORDS, style="arrow"),
     # One key a call
     task("contains_one", "ids", KIB_256, {"hits": 50}, "quick"),
-    task("contains_one", "words", WORDS, {"hits": 50}),
+    task("contains_one", "words", WORDS, {"hits": 50}, "thorough"),
     # Building
     task("build", "ids", SMALL),
     task("build", "ids", KIB_256),
