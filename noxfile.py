@@ -100,6 +100,13 @@ def report(session: nox.Session) -> None:
 
 
 @nox.session(default=False, venv_backend="none")
+def compare(session: nox.Session) -> None:
+    """Say what changed between two runs or revisions: `nox -s compare -- A B`."""
+    env = _cache("jit") | {"OPENBLAS_CORETYPE": None}
+    session.run(_python(session), "-m", "bench", "compare", *session.posargs, env=env, external=True)
+
+
+@nox.session(default=False, venv_backend="none")
 def docs(session: nox.Session) -> None:
     """Write README's generated tables from reports/reference."""
     session.run(_python(session), "-m", "bench.report.readme", *session.posargs, external=True)
