@@ -33,6 +33,7 @@ PROBE_GROWTH = 32
 BATCH = 262_144  # items of a call, where the operation can be cut
 POOL_PARTS = 4  # a pool is cut into at least this many slices, so that there are others to warm with
 LONG_CALL_NS = 1_000_000  # slices are nested so that no call takes longer, where items are what takes time
+PATIENCE_NS = 10 * LONG_CALL_NS  # to find out whether a call was long or interrupted
 SPAN_NS = 200_000
 PIECES = 7  # of a span, timed one by one; fewer where calls are so long that so many would take ...
 PIECES_NS = 5_000_000  # ... longer than this, or than there is time for
@@ -40,7 +41,7 @@ MOST_CALLS = 1 << 20  # in one piece, should the clock stand still
 REFILLS = 10  # a span lasts this many times as long as the state takes to come back into the cache
 REFILL_BYTES_PER_NS = 10
 TURN_SPANS = 3  # a turn's warming takes up to two spans
-SLOW, SLOW_EVERY = 50, 3  # that many times slower than the anchor: a turn in every third round only
+SLOW, SLOW_EVERY = 50, 3  # that many times slower than the anchor, or too dear: a turn in every third round
 GATE_NS = 30_000_000
 SETUP_SHARE = 0.25  # of the seconds; a contestant that uses up its part of it has fewer instances
 ROUNDS_SHARE = 0.35  # of the seconds at least, whatever preparing took
@@ -165,7 +166,7 @@ class Race:
         self.limit = self.limit or min(BATCH, max(1, sum(part.items for part in arm.pool) // POOL_PARTS))
         known_ns = first_ns if first_ns > DEAR_NS and arm.contestant.role not in COMPILED else 0
         while True:
-            call_ns = known_ns or arm.fastest(1, patience_ns=LONG_CALL_NS)
+            call_ns = known_ns or arm.fastest(1, patience_ns=PATIENCE_NS)
             arm.item_ns = call_ns / max(arm.pool[0].items, 1)
             long = call_ns > LONG_CALL_NS and arm.item_ns > before / 2
             if long or limit >= self.limit or arm.pool[0].items > limit or call_ns > HOPELESS_NS:
@@ -210,7 +211,7 @@ class Race:
             arm.error = float(np.average([e for e, _ in errors], weights=[max(n, 1) for _, n in errors]))
 
     def _calibrate(self, arm: Arm, spare_ns: float) -> None:
-        """Choose how many calls make a piece, how many pieces a span, and how rarely the slow have a turn."""
+        """Choose how many calls make a piece, how many pieces a span, and whether its turns are rare."""
         refill = min(arm.state_bytes or 0, self.protocol.cache_bytes) / REFILL_BYTES_PER_NS
         affordable = spare_ns / self.protocol.least_rounds / TURN_SPANS
         arm.span_ns = max(SPAN_NS, min(REFILLS * refill, LONGEST_SPAN_NS, affordable))
@@ -222,9 +223,8 @@ class Race:
         taken *= arm.calls / calls
         room = max(arm.span_ns, min(PIECES_NS, affordable))
         arm.pieces = max(1, min(PIECES, int(room / max(taken, 1.0))))
-        allowed = 2 * spare_ns / (TURN_SPANS * max(arm.pieces * taken, arm.span_ns))
-        if arm.name != self.task.anchor and allowed < self.protocol.least_rounds:
-            arm.every = max(arm.every, round(self.protocol.rounds / max(allowed, 1.0)))
+        if arm.name != self.task.anchor and arm.pieces * taken > 2 * affordable:
+            arm.every = SLOW_EVERY
 
     def _round(self, round_: int, arms: list[Arm]) -> None:
         self.rng.shuffle(arms)
