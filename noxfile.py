@@ -40,6 +40,10 @@ def _cache(mode: str) -> dict[str, str]:
     return {"NUMBA_CACHE_DIR": str(Path(".cache/numba").resolve() / mode)}
 
 
+BENCH = _cache("jit") | {"OPENBLAS_CORETYPE": None}
+PATIENCE = {"interrupt_timeout": 60.0, "terminate_timeout": 60.0}  # Ctrl-C still writes a report
+
+
 @nox.session(tags=["check"])
 def lint(session: nox.Session) -> None:
     """Check style and formatting."""
@@ -88,9 +92,7 @@ def tests_portable(session: nox.Session) -> None:
 @nox.session(default=False, venv_backend="none")
 def bench(session: nox.Session) -> None:
     """Race all variants against each other, their peers and the machine; write a report."""
-    env = _cache("jit") | {"OPENBLAS_CORETYPE": None}
-    patience = {"interrupt_timeout": 60.0, "terminate_timeout": 60.0}  # Ctrl-C still writes a report
-    session.run(_python(session), "-m", "bench", *session.posargs, env=env, external=True, **patience)
+    session.run(_python(session), "-m", "bench", *session.posargs, env=BENCH, external=True, **PATIENCE)
 
 
 @nox.session(default=False, venv_backend="none")
@@ -102,8 +104,8 @@ def report(session: nox.Session) -> None:
 @nox.session(default=False, venv_backend="none")
 def compare(session: nox.Session) -> None:
     """Say what changed between two runs or revisions: `nox -s compare -- A B`."""
-    env = _cache("jit") | {"OPENBLAS_CORETYPE": None}
-    session.run(_python(session), "-m", "bench", "compare", *session.posargs, env=env, external=True)
+    command = ("-m", "bench", "compare", *session.posargs)
+    session.run(_python(session), *command, env=BENCH, external=True, **PATIENCE)
 
 
 @nox.session(default=False, venv_backend="none")
