@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report import html, markdown, plots, terminal
+from bench.report import components, html, markdown, plots, terminal
 from bench.report.load import load
 
 if TYPE_CHECKING:
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 def render(folder: Path) -> Path:
-    """Write ``index.html``, ``summary.md`` and its charts beside the results; return the page's path."""
+    """Write the page, those of the components, ``summary.md`` and its charts; return the page's path."""
     run = load(folder)
     page = folder / "index.html"
     page.write_text(html.page(run), encoding="utf-8", newline="\n")
+    components.write(run, folder)
     plots.write(run, folder)
     (folder / "summary.md").write_text(markdown.summary(run), encoding="utf-8", newline="\n")
     return page

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.report import facts, fmt
+from bench.report import facts, fmt, selfcheck
 
 if TYPE_CHECKING:
     from bench.report.load import Run
@@ -27,6 +27,7 @@ def banners(run: Run) -> list[Banner]:
     """Everything that limits what may be concluded from this run, the gravest first."""
     found = [
         _wrong_banner(run, ours=True),
+        *_self_check_banners(run),
         _control_banner(run),
         _partial_banner(run),
         _quick_banner(run),
@@ -39,7 +40,7 @@ def banners(run: Run) -> list[Banner]:
 def _wrong_banner(run: Run, *, ours: bool) -> Banner | None:
     rows = [
         row
-        for race in run.races
+        for race in (*run.races, *run.self_check)
         for row in race.rows
         if row.status == "WRONG" and (row.role == "ours") == ours
     ]
@@ -62,15 +63,24 @@ def _control_banner(run: Run) -> Banner | None:
     )
 
 
+def _self_check_banners(run: Run) -> list[Banner]:
+    return [
+        Banner("alarm", f"Self-check failed. {f.question}: {f.answer}; the bound is {f.bound}.")
+        for f in selfcheck.findings(run)
+        if f.passed is False
+    ]
+
+
 def _partial_banner(run: Run) -> Banner | None:
     if not run.info.partial:
         return None
-    done = sum(race.finished for race in run.races)
+    races = (*run.races, *run.self_check)
+    done = sum(race.finished for race in races)
     reason = run.info.reason or "interrupted"
     resume = f"; resume with: {run.info.resume}" if run.info.resume else ""
     return Banner(
         "warn",
-        f"{reason[:1].upper()}{reason[1:]}: {done} of {fmt.plural(len(run.races), 'task')} measured{resume}.",
+        f"{reason[:1].upper()}{reason[1:]}: {done} of {fmt.plural(len(races), 'task')} measured{resume}.",
     )
 
 
@@ -91,8 +101,10 @@ def _noise_banner(run: Run) -> Banner | None:
     if busy:
         worst = max(s.psi_cpu or 0.0 for s in busy)
         slots = fmt.plural(len(run.slots), "slot")
-        parts.append(f"tasks waited for a CPU in {len(busy)} of {slots} (up to {worst:.0%} of the time)")
+        parts.append(
+            f"tasks waited for a CPU in {len(busy)} of {slots} (up to {fmt.percent(worst, 2)} of the time)"
+        )
     if stolen:
         worst = max(s.steal or 0.0 for s in stolen)
-        parts.append(f"the hypervisor took time in {len(stolen)} (up to {worst:.1%})")
+        parts.append(f"the hypervisor took time in {len(stolen)} (up to {fmt.percent(worst, 2)})")
     return Banner("warn", f"Busy machine: {'; '.join(parts)}. Expect wider intervals.")

@@ -3,84 +3,190 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache, partial
+from statistics import linear_regression
+from typing import TYPE_CHECKING, NamedTuple
 
 from markupsafe import Markup
 
-from bench.report import facts, figures, fmt, words
+from bench.report import facts, figures, fmt, quality, words
 
 if TYPE_CHECKING:
-    from bench.report.load import Race, Run
+    from collections.abc import Iterator
+
+    from bench.report.load import Race, Row, Run
 
 LEAST = 3  # points of a chart
-_MOST = 6  # charts of one family; half of that in a run of very many tasks, to bound the page
-_MANY = 400
+MANY = 400
+"""A run of more tasks than this shows less of each, to bound the page."""
+_MOST = 4  # curves of one family, unless it has more operations
+
+_NS = figures.Axis("ns per item")
+
+
+class Growth(NamedTuple):
+    """One contestant's times over size, and the power of n with which they grow."""
+
+    contestant: str
+    role: str
+    times: tuple[float | None, ...]
+    powers: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Series:
+    """The figures of a chart over size: the sizes, the ranges of which powers are taken, and the rows."""
+
+    name: str
+    sizes: tuple[int, ...]
+    ranges: tuple[str, ...]
+    rows: tuple[Growth, ...]
+
+
+class Data(NamedTuple):
+    """What is drawn in a chart: points or lines, on two axes, with the sizes of caches."""
+
+    title: str
+    across: figures.Axis
+    up: figures.Axis
+    points: tuple[figures.Point, ...] = ()
+    lines: tuple[figures.Line, ...] = ()
+    levels: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawn chart with its caption."""
+    """A drawn chart with its caption and, of one over size, its figures."""
 
+    kind: str
     svg: Markup
     caption: str
+    data: Data
+    series: Series | None = None
 
 
-def draw(run: Run, family: str) -> list[Chart]:
-    """Draw a family's charts, the most telling first."""
-    return [*_paretos(run, family), *_curves(run, family)][: _MOST if len(run.races) <= _MANY else _MOST // 2]
+@lru_cache(maxsize=64)
+def draw(run: Run, family: str) -> tuple[Chart, ...]:
+    """Draw a family's charts, the most telling first; of a run of many tasks, only one of each kind."""
+    paretos, curves = _paretos(run, family), _curves(run, family)
+    if len(run.races) > MANY:
+        return (*paretos[-1:], *curves)
+    return (*paretos, *_accuracy(run, family), *curves)
+
+
+# Costs against each other
 
 
 def _paretos(run: Run, family: str) -> list[Chart]:
-    """Draw one chart with the state in the cache and one with it past that, both of the longest series."""
-    series = [races for races in groups(run.family(family)) if len(points(run, races[-1])) >= LEAST]
+    """Draw time against memory, or errors where there is none: with the state in the cache and past it."""
+    measures = quality.measures(run, family)
+    across, note = (measures.memory, measures.error) if measures.memory else (measures.error, "")
+    if not across:
+        return []
     levels = facts.caches(run.env)
-    found = {facts.residence(race, levels): race for race in max(series, key=len, default=[])}
+    crowded = [
+        [race for race in races if len(_times(run, race, across, note)) >= LEAST]
+        for races in groups(run.family(family))
+    ]
+    found = {facts.residence(race, levels): race for race in max(crowded, key=len, default=[])}
     places = [place for place in (*facts.PLACES, "") if place in found]
     return [
-        _pareto(found[place], points(run, found[place]))
+        _pareto(_times(run, found[place], across, note), across, note, found[place])
         for place in dict.fromkeys([*places[:1], *places[-1:]])
     ]
 
 
-def points(run: Run, race: Race) -> list[figures.Point]:
-    """Gather every contestant's memory and time, where both are known."""
+def _times(run: Run, race: Race, across: str, note: str) -> list[figures.Point]:
+    """Gather every contestant's time and one metric, and what stands beside its name."""
     found = []
     for row in race.rows:
-        quality = run.qualities.get(race.id, {}).get(row.contestant, {})
-        if row.role in {"ours", "peer"} and row.timed and row.ns_item and quality.get("bits_per_key"):
-            note = fmt.percent(quality.get("fpr"), 2) if "fpr" in quality else ""
-            found.append(figures.Point(row.contestant, row.role, quality["bits_per_key"], row.ns_item, note))
+        values = run.qualities.get(race.id, {}).get(row.contestant, {})
+        x = quality.cost(across, values[across]) if across in values else 0.0
+        if row.role in {"ours", "peer"} and row.timed and row.ns_item and x > 0:
+            noted = words.figure(note, values[note], 2) if note in values else ""
+            found.append(figures.Point(row.contestant, row.role, x, row.ns_item, noted))
     return figures.frontier(found)
 
 
-def _pareto(race: Race, found: list[figures.Point]) -> Chart:
-    on = [p.name for p in found if p.on_frontier]
-    title = f"Memory against time at {words.full(race)}. On the frontier: {', '.join(on)}."
-    svg = figures.pareto(found, "bits per key", "ns per item", title)
-    caption = (
-        f"Memory against time: {words.full(race)}. Left and low is better. The number beside a name is "
-        "its measured false-positive rate: compare like with like. Circles: this library; squares: peers; "
-        "filled: on the frontier, where nothing is both smaller and faster. "
-        "Exact baselines are too large for this frame."
+def _pareto(points: list[figures.Point], across: str, note: str, race: Race) -> Chart:
+    title = f"Time against {words.cost(across)}, {words.full(race)}"
+    data = Data(title, _axis(across), _NS, tuple(points))
+    svg = figures.pareto(points, data.across, _NS, title, _told(points, data.across, _NS))
+    beside = f" The number beside a name is its {words.metric(note)}: compare like with like." if note else ""
+    caption = f"{title}. {_KEY}{beside} Exact baselines are out of this frame."
+    return Chart("pareto", _safe(svg), caption, data)
+
+
+def _accuracy(run: Run, family: str) -> Iterator[Chart]:
+    """Draw errors against memory, of a family that is measured by both."""
+    measures = quality.measures(run, family)
+    if not (measures.memory and measures.error):
+        return
+    points = figures.frontier(
+        [
+            figures.Point(p.contestant, p.role, p.values[measures.memory], error)
+            for p in quality.profiles(run, family)
+            if p.role != "exact"
+            and {measures.memory, measures.error} <= p.values.keys()
+            and (error := quality.cost(measures.error, p.values[measures.error])) > 0
+        ]
     )
-    return Chart(Markup(svg), caption)  # noqa: S704 - names are escaped where they are drawn
+    if len(points) >= LEAST:
+        across, up = _axis(measures.memory), _axis(measures.error)
+        title = f"{words.cost(measures.error).capitalize()} against {words.cost(measures.memory)}"
+        svg = figures.pareto(points, across, up, title, _told(points, across, up))
+        yield Chart("accuracy", _safe(svg), f"{title}. {_KEY}", Data(title, across, up, tuple(points)))
+
+
+_KEY = (
+    "Left and low is better. Circles: this library; squares: peers; filled: on the frontier, where "
+    "nothing is better in both."
+)
+
+
+def _axis(metric: str) -> figures.Axis:
+    text = partial(words.bound, metric) if metric != "bytes" else fmt.size
+    return figures.Axis(words.cost(metric), text, binary=metric == "bytes")
+
+
+def _told(points: list[figures.Point], across: figures.Axis, up: figures.Axis) -> str:
+    """Say what a chart shows, for who cannot see it."""
+    on = ", ".join(p.name for p in points if p.on_frontier)
+    values = "; ".join(f"{p.name}: {across.text(p.x)}, {up.text(p.y)}" for p in points)
+    return f"{across.label} and {up.label}: {values}. On the frontier: {on}."
+
+
+# Time over size
 
 
 def _curves(run: Run, family: str) -> list[Chart]:
-    found = []
-    for races in groups(run.family(family)):
-        if len(races) >= LEAST:
-            name = words.group(races[0])
-            sized = any(row.state_bytes for row in races[0].rows if row.role == "ours")
-            levels, label = (facts.caches(run.env), "bytes of state") if sized else ({}, "items")
-            svg = figures.curves(
-                lines(races, sized=sized), levels, label, "ns per item", f"Time over size: {name}"
-            )
-            caption = f"Time over size: {name}. Bold: this library; dashed: exact; dotted: the yardsticks"
-            caption += " and, upright, this machine's caches." if sized else "."
-            found.append(Chart(Markup(svg), caption))  # noqa: S704 - names are escaped where they are drawn
-    return found
+    """Draw time over size: of every operation its longest series, then of its other workloads."""
+    long = [races for races in groups(run.family(family)) if len(races) >= LEAST]
+    first: dict[str, list[Race]] = {}
+    for races in long:
+        first[races[0].op] = max(first.get(races[0].op, []), races, key=len)
+    others = [races for races in long if races is not first[races[0].op]]
+    room = max(0, _MOST - len(first)) if len(run.races) <= MANY else 0
+    return [_curve(run, races) for races in (*first.values(), *others[:room])]
+
+
+def _curve(run: Run, races: list[Race]) -> Chart:
+    name = words.group(races[0])
+    sized = len({race.anchor.state_bytes for race in races if race.anchor} - {None}) > 1
+    levels = facts.caches(run.env) if sized else {}
+    axis = (
+        figures.Axis("bytes of state", fmt.size, binary=True) if sized else figures.Axis("items", fmt.count)
+    )
+    title = f"Time over size, {name}"
+    told = f"ns per item of every contestant at {', '.join(fmt.count(race.n) for race in races)} items."
+    data = Data(title, axis, _NS, lines=tuple(_lines(races, sized=sized)), levels=tuple(levels.items()))
+    svg = figures.curves(data.lines, axis, _NS, levels, title, told)
+    caption = f"{title}. Thick and filled: this library; dashed: exact; dotted: the yardsticks"
+    caption += " and, upright, this machine's caches." if sized else "."
+    table = series(name, races, levels.get("L2"), sized=sized)
+    return Chart("size", _safe(svg), caption, data, table)
 
 
 def groups(races: tuple[Race, ...]) -> list[list[Race]]:
@@ -92,13 +198,55 @@ def groups(races: tuple[Race, ...]) -> list[list[Race]]:
     return [max(alike.values(), key=len) for alike in found.values()]
 
 
-def lines(races: list[Race], *, sized: bool) -> list[figures.Line]:
-    """Gather every contestant's times; a yardstick works on the anchor's state."""
-    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+def _state(race: Race, row: Row) -> int | None:
+    """Return the bytes a contestant works on; a yardstick works on the anchor's."""
+    found = race.anchor if row.role == "limit" else row
+    return found.state_bytes if found else None
+
+
+def _drawn(races: list[Race]) -> dict[tuple[str, str], list[tuple[Race, Row]]]:
+    """Gather the rows of a series by contestant."""
+    found: dict[tuple[str, str], list[tuple[Race, Row]]] = {}
     for race in races:
         for row in race.rows:
-            state = race.anchor if row.role == "limit" else row
-            x = state.state_bytes if sized and state else race.n
-            if row.role in {*facts.RACED, "limit"} and row.timed and row.ns_item and x:
-                found.setdefault((row.contestant, row.role), []).append((x, row.ns_item))
-    return [figures.Line(name, role, tuple(at)) for (name, role), at in found.items() if len(at) > 1]
+            if row.role in {*facts.RACED, "limit"} and row.timed:
+                found.setdefault((row.contestant, row.role), []).append((race, row))
+    return found
+
+
+def _lines(races: list[Race], *, sized: bool) -> list[figures.Line]:
+    found = []
+    for (name, role), rows in _drawn(races).items():
+        at = [((_state(race, row) if sized else race.n) or 0, row.ns_item or 0.0) for race, row in rows]
+        known = tuple((x, y) for x, y in at if x)
+        if len(known) > 1:
+            found.append(figures.Line(name, role, known))
+    return found
+
+
+def series(name: str, races: list[Race], cache: int | None, *, sized: bool) -> Series:
+    """Tabulate a chart's figures, with a power of n on each side of the cache: one over both is neither."""
+    split = sized and cache is not None
+    rows = []
+    for (contestant, role), timed in _drawn(races).items():
+        times = {race.n: row.ns_item for race, row in timed}
+        sides: dict[bool, list[tuple[Race, Row]]] = {False: [], True: []}
+        for race, row in timed:
+            if split and (state := _state(race, row)):
+                sides[state > (cache or 0)].append((race, row))
+        powers = tuple(map(_power, sides.values())) if split else (_power(timed),)
+        rows.append(Growth(contestant, role, tuple(times.get(race.n) for race in races), powers))
+    ranges = (f"up to L2 ({fmt.size(cache)})", "past L2") if split else ("all sizes",)
+    return Series(name, tuple(race.n for race in races), ranges, tuple(rows))
+
+
+def _power(timed: list[tuple[Race, Row]]) -> float | None:
+    """Fit the exponent of n by least squares over logarithms."""
+    if len(timed) < LEAST - 1:
+        return None
+    sizes = [math.log(race.n) for race, _ in timed]
+    return linear_regression(sizes, [math.log(row.ns_item or math.nan) for _, row in timed]).slope
+
+
+def _safe(svg: str) -> Markup:
+    return Markup(svg)  # noqa: S704 - names are escaped where they are drawn

@@ -9,7 +9,8 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import fmean
+from itertools import takewhile
+from statistics import geometric_mean, median
 from typing import TYPE_CHECKING, Protocol
 
 from bench.report.load import Row
@@ -17,7 +18,7 @@ from bench.report.load import Row
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bench.report.load import Figure, Race, Run
+    from bench.report.load import Race, Run
 
 RACED = ("ours", "peer", "exact")
 PLACES = ("L2", "L3", "memory")
@@ -55,17 +56,17 @@ def mean_lead(rows: Sequence[Row]) -> Lead | None:
     los, his = [x.lo for x in leads if x.lo], [x.hi for x in leads if x.hi]
     judged = len(los) == len(his) == len(leads)
     return Lead(
-        _geomean(x.value for x in leads),
-        _geomean(los) if judged else None,
-        _geomean(his) if judged else None,
+        geometric_mean(x.value for x in leads),
+        geometric_mean(los) if judged else None,
+        geometric_mean(his) if judged else None,
     )
 
 
 @dataclass(frozen=True)
-class FamilyVerdict:
-    """How this library's anchors did against the best peer of every task of one family."""
+class Judgement:
+    """How this library's anchors did against the best peer of every task of a group."""
 
-    family: str
+    name: str  # the family or the operation
     tasks: int
     finished: int
     duels: tuple[tuple[Race, Row], ...]  # the best peer of each task that had one
@@ -77,6 +78,7 @@ class FamilyVerdict:
     losses: int
     undecided: int
     unjudged: int
+    visible: float | None  # the median of the tasks' minimum detectable effects
     wrong: int  # answers of this library
     peers_wrong: int
 
@@ -92,23 +94,26 @@ class FamilyVerdict:
         """The task on which the best peer comes out best."""
         return max(self.duels, key=lambda duel: duel[1].ratio or 0.0, default=None)
 
-    @property
-    def lost(self) -> tuple[tuple[Race, Row], ...]:
-        """The tasks on which a peer is faster, the heaviest loss first."""
-        lost = [duel for duel in self.duels if duel[1].verdict == "faster"]
-        return tuple(sorted(lost, key=lambda duel: -(duel[1].ratio or 0.0)))
 
-
-def verdict(run: Run, family: str) -> FamilyVerdict:
+def verdict(run: Run, family: str) -> Judgement:
     """Judge one family. Exact baselines are no peers: they are compared on their own."""
+    return _judge(family, run.family(family))
+
+
+def by_operation(run: Run, family: str) -> list[Judgement]:
+    """Judge one family operation by operation: a mean over unlike operations answers nobody's question."""
     races = run.family(family)
+    return [_judge(op, [r for r in races if r.op == op]) for op in dict.fromkeys(r.op for r in races)]
+
+
+def _judge(name: str, races: Sequence[Race]) -> Judgement:
     finished = [race for race in races if race.finished]
     duels = tuple((race, peer) for race in finished if (peer := race.best("peer")))
     exact = [row for race in finished if (row := race.best("exact"))]
     calls = Counter(peer.verdict for _, peer in duels)
     wrong = Counter(row.role == "ours" for race in races for row in race.rows if row.status == "WRONG")
-    return FamilyVerdict(
-        family=family,
+    return Judgement(
+        name=name,
         tasks=len(races),
         finished=len(finished),
         duels=duels,
@@ -120,6 +125,7 @@ def verdict(run: Run, family: str) -> FamilyVerdict:
         losses=calls["faster"],
         undecided=calls["undecided"],
         unjudged=calls[""],
+        visible=median(effects) if (effects := [row.mde for _, row in duels if row.mde]) else None,
         wrong=wrong[True],
         peers_wrong=wrong[False],
     )
@@ -209,16 +215,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
-    """The best candidate for a need, and by how much it leads the next."""
+    """The best candidates for a need, which the run cannot tell apart, and the next after them."""
 
-    best: Candidate
+    take: tuple[Candidate, ...]
     next: Candidate | None
-    tie: bool
 
     @property
     def margin(self) -> float | None:
         """How many times faster than the next best."""
-        return self.best.ratio / self.next.ratio if self.next else None
+        return self.take[0].ratio / self.next.ratio if self.next else None
 
 
 def everyone(_: Row) -> bool:
@@ -244,8 +249,9 @@ def choose(races: Sequence[Race], keep: Keep = everyone) -> Choice | None:
     ranked = [c for c in found if c.tasks == most]
     if not ranked:
         return None
-    best, second = ranked[0], ranked[1] if len(ranked) > 1 else None
-    return Choice(best, second, second is not None and tied(best, second))
+    best, *others = ranked
+    ties = list(takewhile(lambda other: tied(best, other), others))
+    return Choice((best, *ties), next(iter(others[len(ties) :]), None))
 
 
 def candidate(name: str, role: str, rows: list[Row]) -> Candidate:
@@ -254,9 +260,9 @@ def candidate(name: str, role: str, rows: list[Row]) -> Candidate:
     return Candidate(
         contestant=name,
         role=role,
-        ratio=_geomean(row.ratio or 1.0 for row in rows),
-        lo=_geomean(row.lo or 1.0 for row in rows) if judged else None,
-        hi=_geomean(row.hi or 1.0 for row in rows) if judged else None,
+        ratio=geometric_mean(row.ratio or 1.0 for row in rows),
+        lo=geometric_mean(row.lo or 1.0 for row in rows) if judged else None,
+        hi=geometric_mean(row.hi or 1.0 for row in rows) if judged else None,
         rows=tuple(rows),
     )
 
@@ -282,75 +288,3 @@ def residence(race: Race, levels: dict[str, int]) -> str:
         return ""
     fits = (level for level, limit in levels.items() if level != "L1" and (anchor.state_bytes or 0) <= limit)
     return next(fits, "memory")
-
-
-# Quality
-
-
-@dataclass(frozen=True)
-class Check:
-    """All checks of one metric of one contestant, and the one that is furthest from its law."""
-
-    contestant: str
-    metric: str
-    measured: int
-    held: int  # those with a law to be held against
-    ok: int
-    worst: Figure
-
-
-def checks(run: Run, family: str) -> list[Check]:
-    """Group a family's figures that have a law by contestant and metric."""
-    groups: dict[tuple[str, str], list[Figure]] = {}
-    for figure in run.checked.get(family, ()):
-        groups.setdefault((figure.metric, figure.contestant), []).append(figure)
-    return [
-        Check(
-            contestant=contestant,
-            metric=metric,
-            measured=len(found),
-            held=sum(f.ok is not None for f in found),
-            ok=sum(f.ok is True for f in found),
-            worst=min(found, key=lambda f: (f.ok is not False, -_distance(f), f.task)),
-        )
-        for (metric, contestant), found in sorted(groups.items())
-    ]
-
-
-@dataclass(frozen=True)
-class Space:
-    """What one contestant pays in memory for its error rate."""
-
-    contestant: str
-    role: str
-    bits: float
-    error: float
-    wasted: float | None  # share above the information-theoretic minimum, log2(1/error)
-
-
-def space(run: Run, family: str) -> list[Space]:
-    """Find bits per key and error rate at the family's most populous size, smallest first."""
-    races = [race for race in run.family(family) if race.id in run.qualities]
-    found: dict[str, Space] = {}
-    for race in sorted(races, key=lambda race: (-len(run.qualities[race.id]), -race.n, race.id)):
-        for row in race.rows:
-            never_errs = {"fpr": 0.0} if row.role == "exact" else {}
-            values = never_errs | run.qualities[race.id].get(row.contestant, {})
-            compared = row.role in RACED and row.contestant not in found
-            if compared and {"bits_per_key", "fpr"} <= values.keys():
-                bits, error = values["bits_per_key"], values["fpr"]
-                wasted = bits / -math.log2(error) - 1 if 0 < error < 1 else None
-                found[row.contestant] = Space(row.contestant, row.role, bits, error, wasted)
-    return sorted(found.values(), key=lambda s: (s.bits, s.contestant))
-
-
-def _distance(figure: Figure) -> float:
-    """How far a figure is from its law, in half widths of its interval where it has one."""
-    if figure.value is None or figure.theory is None:
-        return 0.0
-    half = ((figure.hi or 0.0) - (figure.lo or 0.0)) / 2 or abs(figure.theory) or 1.0
-    return abs(figure.value - figure.theory) / half
-
-
-def _geomean(values: Iterable[float]) -> float:
-    return math.exp(fmean(math.log(value) for value in values))

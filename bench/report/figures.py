@@ -12,13 +12,34 @@ from bench.report import fmt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
 WIDTH, HEIGHT = 620, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 16, 44
 _STEPS = (1.01, 1.02, 1.05, 1.1, 1.25, 1.5, 2, 5, 10, 100, 1e3, 1e6, 1e12, math.inf)  # of a ruler
 _AWAY = [4 + sign * far for far in range(0, 90, 4) for sign in (-1, 1)]  # of a label from its point
 _MOST_TICKS = 9  # to either side of 1
+_LEAST_TICKS, _APART = 3, 34  # on an axis; pixels from tick to tick of a ruler
 _CHAR, _LINE = 6.0, 13.0  # of an 11 px label
+_SLOT = 6  # pixels from slot to slot
+_GLYPHS = (
+    "m-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0",  # circle
+    "m-3-3h6v6h-6z",  # square
+    "m0-4l4 7h-8z",  # triangle
+    "m0-4l4 4-4 4-4-4z",  # diamond
+    "m0 4l4-7h-8z",  # triangle, on its tip
+    "m-3-3l6 6m0-6l-6 6",  # cross
+    "m-4 0h8m-4-4v8",  # plus
+)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What an axis shows, how its values are written, and whether they are counted in powers of two."""
+
+    label: str
+    text: Callable[[float], str] = fmt.trim
+    binary: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,13 +90,16 @@ class Scale:
         step = next(s * unit for s in (1, 2, 5, 10) if s * unit >= rough)
         return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
-    def byte_ticks(self) -> list[float]:
-        """Return powers of 16, which read well as sizes."""
-        powers = range(math.floor(self.lo / math.log10(2)), math.ceil(self.hi / math.log10(2)) + 1)
-        return [2.0**p for p in powers if p % 4 == 0 and self.lo <= p * math.log10(2) <= self.hi]
+    def binary_ticks(self) -> list[float]:
+        """Return powers of 16, of 4 or of 2: the first of which there are enough."""
+        low, high = self.lo / math.log10(2), self.hi / math.log10(2)
+        powers = range(math.ceil(low), math.floor(high) + 1)
+        several = ([2.0**p for p in powers if p % step == 0] for step in (4, 2))
+        enough = (ticks for ticks in several if len(ticks) >= _LEAST_TICKS)
+        return next(enough, [2.0**p for p in powers] or self.ticks())
 
 
-def pareto(points: Sequence[Point], x_label: str, y_label: str, title: str) -> str:
+def pareto(points: Sequence[Point], across: Axis, up: Axis, title: str, description: str) -> str:
     """Draw two costs against each other, with the frontier that nothing undercuts in both."""
     x = Scale((p.x for p in points), _LEFT, WIDTH - _RIGHT - 70)
     y = Scale((p.y for p in points), HEIGHT - _BOTTOM, _TOP, 0.1)
@@ -88,13 +112,14 @@ def pareto(points: Sequence[Point], x_label: str, y_label: str, title: str) -> s
     marks = "".join(
         _mark(p, x(p.x), y(p.y), spots[p]) for p in sorted(points, key=lambda p: p.role == "ours")
     )
-    axes = _x_axis(x, x.ticks(), fmt.trim, x_label) + _y_axis(y, y_label)
-    return _svg(title, axes + path + marks)
+    return _svg(title, description, _x_axis(x, across) + _y_axis(y, up) + path + marks)
 
 
-def curves(lines: Sequence[Line], marks: dict[str, int], x_label: str, y_label: str, title: str) -> str:
-    """Draw time over size, both logarithmic, with the machine's cache sizes."""
-    x = Scale((p[0] for line in lines for p in line.points), _LEFT, WIDTH - 150, 0.02)
+def curves(
+    lines: Sequence[Line], across: Axis, up: Axis, marks: dict[str, int], title: str, description: str
+) -> str:
+    """Draw costs over size, both logarithmic, with the machine's cache sizes."""
+    x = Scale((p[0] for line in lines for p in line.points), _LEFT, WIDTH - 158, 0.02)
     y = Scale((p[1] for line in lines for p in line.points), HEIGHT - _BOTTOM, _TOP + 12)
     caches = "".join(
         f'<path class="mark" d="M{x(size):.0f} {_TOP}V{HEIGHT - _BOTTOM}"/>'
@@ -104,8 +129,8 @@ def curves(lines: Sequence[Line], marks: dict[str, int], x_label: str, y_label: 
     )
     ends = sorted((y(line.points[-1][1]), i) for i, line in enumerate(lines))
     spread = dict(zip((i for _, i in ends), _spread([end for end, _ in ends]), strict=True))
-    drawn = "".join(_curve(line, x, y, spread[i]) for i, line in enumerate(lines))
-    return _svg(title, _x_axis(x, x.byte_ticks(), fmt.size, x_label) + _y_axis(y, y_label) + caches + drawn)
+    drawn = "".join(_curve(line, i, x, y, spread[i]) for i, line in enumerate(lines))
+    return _svg(title, description, _x_axis(x, across) + _y_axis(y, up) + caches + drawn)
 
 
 def whisker(
@@ -117,17 +142,48 @@ def whisker(
     return f"<svg>{thin}{bar}<circle cx={scale(value):.0f} /></svg>"
 
 
+def strip(
+    value: float,
+    lo: float | None,
+    hi: float | None,
+    slots: Sequence[float],
+    outside: AbstractSet[int],
+    scale: Scale,
+) -> str:
+    """Draw the slots' own ratios from the first above to the last below, and under them what they come to.
+
+    An arrow is off the axis; a cross is one of the slots ``outside``.
+    """
+    drawn = {"d": "", "o": "", "v": ""}
+    for i, ratio in enumerate(slots):
+        kind, path = _slot(ratio, scale, _SLOT * i + 4, outside=i in outside)
+        drawn[kind] += path
+    at = _SLOT * len(slots) + 8
+    bar = f'<path d="M{scale(lo):.0f} {at}H{scale(hi):.0f}"/>' if lo and hi else ""
+    dots = "".join(f'<path class={name} d="{d}"/>' for name, d in drawn.items() if d)
+    centre = f'<circle cx={scale(value):.0f} style="cy:{at}px"/>'
+    return f'<svg style="height:{at + 8}px">{dots}{bar}{centre}</svg>'
+
+
+def _slot(ratio: float, scale: Scale, y: int, *, outside: bool) -> tuple[str, str]:
+    x = scale(ratio)
+    if not scale.lo <= math.log10(ratio) <= scale.hi:
+        return "v", f"M{x:.0f} {y}l{-5 if ratio > 1 else 5}-3v6z"
+    return ("o", f"M{x - 3:.0f} {y - 3}l6 6m0-6l-6 6") if outside else ("d", f"M{x:.0f} {y}h0")
+
+
 def ruler(scale: Scale) -> str:
     """Draw the axis of a column of whiskers, for its header."""
     per_log = (scale.end - scale.start) / (scale.hi - scale.lo)
-    step = next(s for s in _STEPS if math.log10(s) * per_log > 36)
+    step = next(s for s in _STEPS if math.log10(s) * per_log > _APART)
     counts = range(-_MOST_TICKS, _MOST_TICKS + 1)
     ticks = [step**k for k in counts] if step >= 2 else [1 + k * (step - 1) for k in counts]
-    margin = 8 / per_log
-    shown = [
-        tick for tick in ticks if tick > 0 and scale.lo + margin <= math.log10(tick) <= scale.hi - margin
-    ]
-    names = "".join(f"<text x={scale(tick):.0f} y=12>{fmt.trim(tick)}</text>" for tick in shown)
+    shown: list[float] = []
+    for tick in sorted((tick for tick in ticks if tick > 0), key=lambda tick: abs(math.log(tick))):
+        x = scale.start + (math.log10(tick) - scale.lo) * per_log
+        if scale.start + 8 <= x <= scale.end - 8 and all(abs(scale(other) - x) >= _APART for other in shown):
+            shown.append(tick)
+    names = "".join(f"<text x={scale(tick):.0f} y=12>{fmt.trim(tick)}</text>" for tick in sorted(shown))
     return f"<svg aria-hidden=true class=mid>{names}</svg>"
 
 
@@ -140,35 +196,50 @@ def frontier(points: Sequence[Point]) -> list[Point]:
     return [replace(p, on_frontier=not beaten(p)) for p in points]
 
 
-def _svg(title: str, body: str) -> str:
-    box = f'viewBox="0 0 {WIDTH} {HEIGHT}"'
-    return f'<svg class="chart" {box} role="img"><title>{escape(title)}</title>{body}</svg>'
+def _svg(title: str, description: str, body: str) -> str:
+    said = f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
+    return f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{said}{body}</svg>'
 
 
-def _x_axis(x: Scale, ticks: Sequence[float], text: Callable[[float], str], label: str) -> str:
+def _x_axis(x: Scale, axis: Axis) -> str:
     base, middle = HEIGHT - _BOTTOM, (x.start + x.end) / 2
+    ticks = x.binary_ticks() if axis.binary else x.ticks()
     grid = "".join(f"M{x(v):.0f} {_TOP}V{base}" for v in ticks)
-    names = "".join(f'<text x="{x(v):.0f}" y="{base + 16}">{escape(text(v))}</text>' for v in ticks)
-    name = f'<text x="{middle:.0f}" y="{HEIGHT - 8}">{escape(label)}</text>'
+    names = "".join(f'<text x="{x(v):.0f}" y="{base + 16}">{escape(axis.text(v))}</text>' for v in ticks)
+    name = f'<text x="{middle:.0f}" y="{HEIGHT - 8}">{escape(axis.label)}</text>'
     return f'<path class="grid" d="{grid}"/><g class="t mid">{names}{name}</g>'
 
 
-def _y_axis(y: Scale, label: str) -> str:
+def _y_axis(y: Scale, axis: Axis) -> str:
     middle, ticks = (y.start + y.end) / 2, y.ticks()
     grid = "".join(f"M{_LEFT} {y(v):.0f}H{WIDTH - _RIGHT}" for v in ticks)
-    names = "".join(f'<text x="{_LEFT - 6}" y="{y(v) + 4:.0f}">{fmt.trim(v)}</text>' for v in ticks)
+    names = "".join(f'<text x="{_LEFT - 6}" y="{y(v) + 4:.0f}">{escape(axis.text(v))}</text>' for v in ticks)
     at = f'x="12" y="{middle:.0f}" transform="rotate(-90 12 {middle:.0f})"'
-    name = f'<text class="t mid" {at}>{escape(label)}</text>'
+    name = f'<text class="t mid" {at}>{escape(axis.label)}</text>'
     return f'<path class="grid" d="{grid}"/><g class="t end">{names}</g>{name}'
 
 
-def _curve(line: Line, x: Scale, y: Scale, label_y: float) -> str:
-    path = " ".join(f"{x(a):.0f} {y(b):.0f}" for a, b in line.points)
-    end_x, end_y = x(line.points[-1][0]), y(line.points[-1][1])
-    start = WIDTH - 142
-    leader = f'<path class="lead" d="M{end_x + 5:.0f} {end_y:.0f}L{start - 4} {label_y:.0f}"/>'
-    name = f'<text x="{start}" y="{label_y + 4:.0f}">{escape(_short(line.name, 24))}</text>'
-    return f'<g class="{escape(line.role)}"><path class="line" d="M{path}"/>{leader}{name}</g>'
+def _curve(line: Line, number: int, x: Scale, y: Scale, label_y: float) -> str:
+    at = [(x(a), y(b)) for a, b in line.points]
+    path = " ".join(f"{a:.0f} {b:.0f}" for a, b in at)
+    start, glyph = WIDTH - 138, f"g{number % len(_GLYPHS)}"
+    leader = f"M{at[-1][0] + 5:.0f} {at[-1][1]:.0f}L{start - 16} {label_y:.0f}"
+    return (
+        f'<g class="{escape(line.role)}"><path class="line {glyph}" d="M{path}"/>'
+        f'<path class="lead" d="{leader}"/><path class="{glyph}" d="M{start - 9} {label_y:.0f}h0"/>'
+        f'<text x="{start}" y="{label_y + 4:.0f}">{escape(_short(line.name, 22))}</text></g>'
+    )
+
+
+def glyphs() -> str:
+    """Define the marks that tell a chart's lines apart without colour: ``g0``... and, filled, ``o0``..."""
+    box = 'viewBox="-5 -5 10 10" markerWidth="10" markerHeight="10" markerUnits="userSpaceOnUse"'
+    found = (
+        f'<marker id="{name}{i}" {box}><path class="{css}" d="M0 0{path}"/></marker>'
+        for name, css in (("g", "glyph"), ("o", "glyph on"))
+        for i, path in enumerate(_GLYPHS)
+    )
+    return f"<defs>{''.join(found)}</defs>"
 
 
 def _label(p: Point) -> str:

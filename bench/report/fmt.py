@@ -20,8 +20,8 @@ def number(value: float | None, digits: int = 3) -> str:
         return NONE
     if value == 0:
         return "0"
-    rounded = float(f"{value:.{digits - 1}e}")
-    decimals = digits - 1 - math.floor(math.log10(abs(rounded)))
+    text = f"{value:.{digits - 1}e}"
+    rounded, decimals = float(text), digits - 1 - int(text.partition("e")[2])
     return f"{rounded:.{digits - 1}g}" if decimals > 7 else f"{value:,.{max(0, decimals)}f}"
 
 

@@ -6,16 +6,30 @@ import json
 import math
 import re
 import shlex
+from bisect import bisect_right
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from bench.report import banners, charts, facts, figures, fmt, needs, tables, words
+from bench.report import (
+    banners,
+    charts,
+    components,
+    facts,
+    figures,
+    fmt,
+    needs,
+    quality,
+    selfcheck,
+    tables,
+    words,
+)
+from bench.report.jinja import environment
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
+
     from bench.report.load import Row, Run
 
 STEPS = (1.01, 1.25, 2.0, 5.0, 20.0)
@@ -27,15 +41,26 @@ _FOREST = 190  # pixels
 
 def page(run: Run) -> str:
     """Render the whole report."""
+    findings = selfcheck.findings(run)
     template = _environment().get_template("template.html.j2")
     return template.render(
         run=run,
+        detailed=len(run.races) <= charts.MANY,
+        glyphs=Markup(figures.glyphs()),  # noqa: S704 - fixed text
         machine=words.machine(run),
         banners=banners.banners(run),
         families=[_family(run, name) for name in run.families if run.family(name)],
+        coverage=components.coverage(run),
         first_calls=[(race, row) for race in run.first_calls for row in race.rows],
-        controls=_controls(run),
         controls_text=words.controls(facts.controls(run), facts.undecided_share(run)),
+        alarms=facts.controls(run).alarms,
+        agreement={
+            "Control arms": _arms(tables.control_arms(run)),
+            "Undecided, or beside a control that was called": _arms(tables.doubtful_arms(run)),
+        },
+        findings=[(f, selfcheck.cells(f)) for f in findings],
+        checked_text=selfcheck.sentence(findings),
+        checked=_arms([tables.arm(race, row) for race in run.self_check for row in race.rows if row.timed]),
         identity=words.identity(run),
         environment=list(words.flatten(run.env)),
     )
@@ -47,15 +72,17 @@ def _family(run: Run, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "verdict": facts.verdict(run, name),
+        "operations": _operations(facts.by_operation(run, name)),
         "answers": needs.answers(run, name),
         "common": ", ".join(words.parameters(run.common(name))),
         "matrix": matrix,
-        "data": _data(matrix),
+        "data": _data(matrix, slots=len(run.races) <= charts.MANY),
         "duels": _duels(tables.duels(races)),
         "overall": _overall(facts.standings(races)),
         "charts": charts.draw(run, name),
-        "checks": facts.checks(run, name),
-        "space": facts.space(run, name),
+        "checks": quality.checks(run, name),
+        "measures": quality.measures(run, name),
+        "profiles": quality.profiles(run, name),
         "variants": [v for v in run.catalog if v["family"] == name],
     }
 
@@ -73,27 +100,41 @@ def css(row: Row | None) -> str:
         return "c"
     if row.anchor or row.ratio is None:
         return "a" if row.anchor else "n"
-    level = sum(max(row.ratio, 1 / row.ratio) >= step for step in STEPS)
+    level = bisect_right(STEPS, max(row.ratio, 1 / row.ratio))
     return f"{'f' if row.ratio > 1 else 's'}{level}" if level else "e"
 
 
-def datum(row: Row | None) -> str:
-    """Pack a cell for the script: ratio, verdict, and log distance in thousandths to its interval's ends.
+def datum(row: Row | None, usual: Row | None = None, *, slots: bool = False) -> str:
+    """Pack a cell for the script, and leave out what goes without saying.
 
-    An interval over slots is symmetric in logs, so that one distance does for both ends.
+    The fields are ratio, verdict, visible difference in per cent, log distances to the interval's ends in
+    thousandths (one does for both if they are equal), slots and rounds if they are not the ``usual`` ones;
+    after a slash, the slots' medians.
     """
     if row is None or not row.timed or row.ratio is None:
         return ""
-    packed = [f"{row.ratio:.4g}".removeprefix("0"), _CODES.get(row.verdict, "")]
+    below = above = visible = counted = ""
     if row.lo and row.hi and row.lo < row.hi:
         ends = [fmt.number(1000 * math.log(b / a), 2) for a, b in ((row.lo, row.ratio), (row.ratio, row.hi))]
-        packed += ends[:1] if ends[0] == ends[1] else ends
-    return " ".join(packed)
+        below, above = ends[0], ends[1] if ends[1] != ends[0] else ""
+        visible = fmt.number(100 * (row.mde or 0.0), 2)
+    if usual is None or (row.slots, row.rounds) != (usual.slots, usual.rounds):
+        counted = f"{row.slots}x{row.rounds}"
+    ratio = f"{row.ratio:.4g}".removeprefix("0")
+    fields = [ratio, _CODES.get(row.verdict, ""), visible, below, above, counted]
+    medians = (
+        "/" + " ".join(fmt.number(ns).replace(",", "") for ns in row.slot_ns) if slots and row.slot_ns else ""
+    )
+    return " ".join(fields).rstrip() + medians
 
 
-def _data(matrix: tables.Matrix) -> Markup:
-    """Embed a matrix's ratios for the script that re-anchors them."""
-    rows = ["|".join(datum(cell) for cell in cells) for _, group in matrix.groups for _, cells in group]
+def _data(matrix: tables.Matrix, *, slots: bool) -> Markup:
+    """Embed a matrix's figures for the script that re-anchors them and tells them."""
+    rows = []
+    for cells in (cells for _, group in matrix.groups for _, cells in group):
+        usual = next((row for row in cells if row and row.anchor), None)
+        counted = f"{usual.slots}x{usual.rounds}" if usual else ""
+        rows.append("|".join([counted, *(datum(row, usual, slots=slots) for row in cells)]))
     names = [column.name for column in matrix.columns]
     text = json.dumps({"columns": names, "rows": rows}, ensure_ascii=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c"))  # noqa: S704 - nothing in it can end the script element
@@ -126,18 +167,23 @@ def _overall(found: list[facts.Candidate]) -> dict[str, Any]:
     return {**_axis(scale), "rows": list(zip(found, plots, strict=True))}
 
 
-def _controls(run: Run) -> dict[str, Any]:
-    rows = tables.worst_controls(run)
-    near = [v for _, row in rows for v in (row.ratio, row.lo, row.hi) if v and 0.95 < v < 1.05]
+def _operations(found: list[facts.Judgement]) -> dict[str, Any]:
+    leads = [v.overall for v in found if v.overall]
+    scale = _scale([v for lead in leads for v in (lead.value, lead.lo, lead.hi) if v])
+    plots = [_whisker(v.overall.value, v.overall.lo, v.overall.hi, scale) if v.overall else "" for v in found]
+    return {**_axis(scale), "rows": list(zip(found, plots, strict=True))}
+
+
+def _arms(found: list[tables.Arm]) -> dict[str, Any]:
+    near = [v for arm in found for v in (arm.row.ratio, *arm.row.slot_ratios) if v and 0.8 < v < 1.25]
     scale = figures.Scale([*near, 0.97, 1.03], 0, _FOREST)
-    plots = [_whisker(row.ratio or 1.0, row.lo, row.hi, scale) for _, row in rows]
+    plots = [
+        Markup(figures.strip(row.ratio or 1.0, row.lo, row.hi, row.slot_ratios, arm.outside, scale))  # noqa: S704 - numbers only
+        for arm in found
+        for row in [arm.row]
+    ]
     band = (scale(1.01) - scale(0.99)) / _FOREST * 100
-    return {
-        **_axis(scale),
-        "band": band,
-        "facts": facts.controls(run),
-        "rows": list(zip(rows, plots, strict=True)),
-    }
+    return {**_axis(scale), "band": band, "rows": list(zip(found, plots, strict=True))}
 
 
 def _scale(values: list[float]) -> figures.Scale:
@@ -163,22 +209,12 @@ def _whisker(
 
 @cache
 def _environment() -> Environment:
-    env = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    env.filters |= {
-        "number": fmt.number, "ratio": fmt.ratio, "percent": fmt.percent, "ns": fmt.ns,
-        "cell_ns": fmt.cell_ns, "moment": words.moment, "op": words.op, "metric": words.metric,
-        "task": words.task, "full": words.full, "breakable": _breakable, "command": shlex.join, "css": css,
-    }  # fmt: skip
+    env = environment()
+    env.filters |= {"breakable": _breakable, "command": shlex.join, "css": css, "count": fmt.count}
     env.globals |= {
-        "interval": fmt.interval, "plural": fmt.plural, "figure": words.figure, "lead": facts.lead,
-        "verdicts": words.VERDICTS, "kinds": tables.KINDS, "edges": _edges, "steps": STEPS,
-        "minimum": words.MINIMUM, "headline": words.headline,
+        "lead": facts.lead, "kinds": tables.KINDS, "edges": _edges, "steps": STEPS, "minimum": words.MINIMUM,
+        "visible": words.VISIBLE, "headline": words.headline, "called": tables.CALLED,
+        "waiting": banners.PSI_ALARM, "stolen": banners.STEAL_ALARM,
     }  # fmt: skip
     return env
 

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import gc
 import json
-import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from statistics import median
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bench.schema import FILES, SCHEMA_VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-_T = TypeVar("_T")
+SELF_CHECK = "selfcheck"
+"""The family that races known answers: it measures the benchmark, and is reported apart."""
+
+_T = TypeVar("_T", bound=NamedTuple)
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One contestant of one task: a line of ``summary.parquet``, absent figures as ``None``."""
 
     task: str
@@ -47,6 +53,8 @@ class Row:
     limit_share: float | None = None
     limit_lo: float | None = None
     limit_hi: float | None = None
+    slot_ns: tuple[float, ...] = ()
+    slot_ratios: tuple[float, ...] = ()
 
     @property
     def timed(self) -> bool:
@@ -54,8 +62,7 @@ class Row:
         return self.status == "ok" and _positive(self.ns_item) and _positive(self.ratio)
 
 
-@dataclass(frozen=True)
-class Figure:
+class Figure(NamedTuple):
     """One measured property beside speed: a line of ``quality.parquet``."""
 
     task: str
@@ -68,8 +75,7 @@ class Figure:
     ok: bool | None = None
 
 
-@dataclass(frozen=True)
-class SlotLine:
+class SlotLine(NamedTuple):
     """One worker process and what disturbed it: a line of ``slots.parquet``."""
 
     slot: int
@@ -83,8 +89,7 @@ class SlotLine:
     attempts: int | None = None
 
 
-@dataclass(frozen=True)
-class Info:
+class Info(NamedTuple):
     """What was run: ``run.json``."""
 
     schema: int = SCHEMA_VERSION
@@ -118,7 +123,7 @@ class Race:
     title: str
     rows: tuple[Row, ...]
 
-    @property
+    @cached_property
     def anchor(self) -> Row | None:
         """The contestant all ratios are relative to, if it was timed."""
         return next((row for row in self.rows if row.anchor and row.timed), None)
@@ -134,15 +139,16 @@ class Race:
         return max(timed, key=lambda row: (row.ratio or 0.0, row.contestant), default=None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
-    """A whole run as read from its folder."""
+    """A whole run as read from its folder: a key of what is computed from it once."""
 
     folder: Path
     info: Info
     env: dict[str, Any]
     catalog: tuple[dict[str, Any], ...]
     races: tuple[Race, ...]
+    self_check: tuple[Race, ...]
     figures: tuple[Figure, ...]
     slots: tuple[SlotLine, ...]
     files: tuple[str, ...]
@@ -155,14 +161,12 @@ class Run:
     @cached_property
     def qualities(self) -> dict[str, dict[str, dict[str, float]]]:
         """The median over slots of every figure: task, contestant, metric."""
-        values: dict[tuple[str, str, str], list[float]] = {}
-        for figure in self.figures:
-            if figure.value is not None:
-                values.setdefault((figure.task, figure.contestant, figure.metric), []).append(figure.value)
-        found: dict[str, dict[str, dict[str, float]]] = {}
-        for (task, contestant, metric), measured in values.items():
-            found.setdefault(task, {}).setdefault(contestant, {})[metric] = median(measured)
-        return found
+        return _medians((f, f.value) for f in self.figures)
+
+    @cached_property
+    def laws(self) -> dict[str, dict[str, dict[str, float]]]:
+        """The median over slots of what theory expects of every figure: task, contestant, metric."""
+        return _medians((f, f.theory) for f in self.figures)
 
     @cached_property
     def checked(self) -> dict[str, list[Figure]]:
@@ -199,72 +203,105 @@ class Run:
 
 def load(folder: Path) -> Run:
     """Read a run's folder; a missing or empty file means that the run had not come that far."""
-    info = _record(Info, _json(folder / "run.json", {}))
+    info = _info(_json(folder / "run.json", {}))
     if info.schema > SCHEMA_VERSION:
         raise ValueError(
             f"{folder} has results of schema {info.schema}, this report reads up to {SCHEMA_VERSION}: "
             "render it with the version of the benchmark that made it"
         )
+    races = tuple(_races(folder))
     return Run(
         folder=folder,
         info=info,
         env=_json(folder / "env.json", {}),
         catalog=tuple(_json(folder / "catalog.json", [])),
-        races=_races(folder),
+        races=tuple(race for race in races if race.family != SELF_CHECK),
+        self_check=tuple(race for race in races if race.family == SELF_CHECK),
         figures=tuple(_table(folder / "quality.parquet", Figure)),
         slots=tuple(_table(folder / "slots.parquet", SlotLine)),
         files=tuple(name for name in FILES if (folder / name).exists()),
     )
 
 
-def _races(folder: Path) -> tuple[Race, ...]:
+def _info(known: dict[str, Any]) -> Info:
+    """Keep what the report shows of ``run.json``; lists become tuples."""
+    shown: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in known.items()
+        if key in Info._fields and value is not None
+    }
+    return Info(**shown)
+
+
+def _races(folder: Path) -> Iterator[Race]:
     rows: dict[str, list[Row]] = {}
     for row in _table(folder / "summary.parquet", Row):
         rows.setdefault(row.task, []).append(row)
     tasks = _json(folder / "tasks.json", [])
-    return tuple(
-        Race(
+    telling = _telling(tasks)
+    for task in tasks:
+        params = dict(task.get("params") or {})
+        yield Race(
             id=task["id"],
             family=task["family"],
             op=task["op"],
             workload=task["workload"],
             n=int(task["n"]),
-            params=dict(task.get("params") or {}),
-            telling=_telling(task, tasks),
+            params=params,
+            telling={k: v for k, v in params.items() if (task["family"], k) in telling},
             title=task.get("title") or "",
             rows=tuple(rows.get(task["id"], ())),
         )
-        for task in tasks
-    )
 
 
-def _telling(task: dict[str, Any], tasks: list[dict[str, Any]]) -> dict[str, Any]:
-    """Leave out the parameters that are the same wherever the family's tasks have them."""
-    siblings = [other.get("params") or {} for other in tasks if other["family"] == task["family"]]
-    params = task.get("params") or {}
-    return {k: v for k, v in params.items() if any(k in other and other[k] != v for other in siblings)}
+def _telling(tasks: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    """Find each family's parameters that are not the same in all tasks that have them."""
+    values: dict[tuple[str, str], set[str]] = {}
+    for task in tasks:
+        for key, value in (task.get("params") or {}).items():
+            values.setdefault((task["family"], key), set()).add(repr(value))
+    return {key for key, found in values.items() if len(found) > 1}
+
+
+def _medians(figures: Iterable[tuple[Figure, float | None]]) -> dict[str, dict[str, dict[str, float]]]:
+    values: dict[tuple[str, str, str], list[float]] = {}
+    for figure, value in figures:
+        if value is not None:
+            values.setdefault((figure.task, figure.contestant, figure.metric), []).append(value)
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for (task, contestant, metric), measured in values.items():
+        found.setdefault(task, {}).setdefault(contestant, {})[metric] = median(measured)
+    return found
 
 
 def _table(path: Path, kind: type[_T]) -> list[_T]:
-    """Read a Parquet file as a list of ``kind``; NaN and null become the field's default."""
+    """Read a Parquet file as a list of ``kind``; NaN, null and a missing column give the field's default."""
     if not path.exists():
         return []
-    return [_record(kind, record) for record in pq.ParquetFile(path).read().to_pylist()]
+    table = pq.ParquetFile(path).read()
+    columns = [_column(table, name, kind._field_defaults.get(name)) for name in kind._fields]
+    gc.disable()  # a million rows make it look for cycles all the time, and have none: 4.0 s against 1.8
+    try:
+        return [kind._make(values) for values in zip(*columns, strict=True)]
+    finally:
+        gc.enable()
 
 
-def _record(kind: type[_T], values: dict[str, Any]) -> _T:
-    """Make a ``kind`` of the values it knows; lists become tuples."""
-    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    kept = {name: value for name, value in values.items() if name in known and not _absent(value)}
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()})
+def _column(table: pa.Table, name: str, default: Any) -> list[Any]:
+    if name not in table.column_names:
+        return [default] * table.num_rows
+    column = table[name].combine_chunks()
+    if pa.types.is_list(column.type):
+        numbers = iter(column.flatten().to_pylist())
+        sizes = pc.fill_null(pc.list_value_length(column), 0).to_pylist()
+        return [tuple(islice(numbers, size)) for size in sizes]
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_finite(column), column, None)
+    return [default if value is None else value for value in column.to_pylist()]
 
 
 def _json(path: Path, default: Any) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
-
-
-def _absent(value: object) -> bool:
-    return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
 def _positive(value: float | None) -> bool:

@@ -6,7 +6,7 @@ import shlex
 import textwrap
 from typing import TYPE_CHECKING
 
-from bench.report import banners, facts, fmt, needs, plots, tables, words
+from bench.report import banners, facts, fmt, needs, plots, quality, selfcheck, tables, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from bench.report.load import Row, Run
 
 _TIMES = "\N{MULTIPLICATION SIGN}"
+_MARKUP = str.maketrans({
+    "&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "`": "&#96;", "*": "\\*", "_": "\\_"
+})  # fmt: skip
 _READING = (
     "A factor is how many times faster this library's anchor is than the fastest peer of a task. "
     "A ratio in a table is the anchor's time over the contestant's: above 1 is faster. Intervals are at 95 %."
@@ -31,22 +34,24 @@ def summary(run: Run) -> str:
     ]
     for name in run.families:
         parts += _family(run, name) if run.family(name) else []
-    return "\n\n".join([*parts, *_first_calls(run), *_controls(run), *_reproduce(run)]) + "\n"
+    parts += [*_first_calls(run), *_slots(run), *_self_check(run), *_reproduce(run)]
+    return "\n\n".join(parts) + "\n"
 
 
-def verdict_line(v: facts.FamilyVerdict) -> str:
+def verdict_line(v: facts.Judgement) -> str:
     """Write one family's verdict as a paragraph."""
     if v.overall is None or v.worst is None:
-        return f"**{words.op(v.family)}:** no task has both this library's anchor and a peer measured yet."
+        return f"**{words.op(v.name)}:** no task has both this library's anchor and a peer measured yet."
     race, peer = v.worst
     against = f"{escape(words.full(race))}, against {escape(peer.contestant)}"
     unjudged = f", {v.unjudged} without a verdict" if v.unjudged else ""
+    visible = f", at a median visible difference of {fmt.percent(v.visible, 2)}" if v.visible else ""
     exact = f" {fmt.ratio(v.exact.value)}{_TIMES} the best exact baseline." if v.exact else ""
     return (
-        f"**{words.op(v.family)}: {words.headline(v)}**{_spaced(fmt.interval(v.overall.lo, v.overall.hi))}, "
+        f"**{words.op(v.name)}: {words.headline(v)}**{_spaced(fmt.interval(v.overall.lo, v.overall.hi))}, "
         f"the geometric mean of {fmt.plural(len(v.duels), 'task')}; "
         f"at worst {fmt.ratio(facts.lead(peer).value)}{_TIMES} ({against}). {v.wins} faster, {v.same} same, "
-        f"{v.losses} slower, {v.undecided} undecided{unjudged}; {v.wrong} wrong.{exact}"
+        f"{v.losses} slower, {v.undecided} undecided{unjudged}{visible}; {v.wrong} wrong.{exact}"
     )
 
 
@@ -64,30 +69,33 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[
 
 def escape(text: str) -> str:
     """Keep names and notes from being read as markup."""
-    for character, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;"), ("`", "&#96;")):
-        text = text.replace(character, safe)
-    return " ".join(text.replace("*", "\\*").replace("_", "\\_").split())
+    return " ".join(text.translate(_MARKUP).split())
 
 
 def space_table(run: Run, family: str) -> str:
-    """Write memory and error rate of a family's contestants."""
+    """Write what a family's contestants were measured by beside speed."""
+    metrics, profiles = quality.measures(run, family).metrics, quality.profiles(run, family)
+    wasted = any(p.wasted is not None for p in profiles)
     rows = (
         [
-            s.contestant,
-            tables.KINDS[s.role],
-            fmt.number(s.bits),
-            fmt.percent(s.error),
-            fmt.percent(s.wasted, 2),
+            p.contestant,
+            tables.KINDS[p.role],
+            *(words.figure(m, p.values.get(m)) for m in metrics),
+            *([fmt.percent(p.wasted, 2)] if wasted else []),
         ]
-        for s in facts.space(run, family)
+        for p in profiles
     )
-    header = ["Contestant", "Kind", "Bits per key", "False-positive rate", "Above the minimum"]
-    return table(header, rows, right=(2, 3, 4))
+    names = [words.metric(m).capitalize() for m in metrics]
+    header = ["Contestant", "Kind", *names, *(["Above the minimum"] if wasted else [])]
+    return table(header, rows, right=range(2, len(header)))
 
 
 def _family(run: Run, name: str) -> Iterator[str]:
     races = run.family(name)
     yield f"## {words.op(name)}"
+    if len(operations := facts.by_operation(run, name)) > 1:
+        yield "### Operation by operation"
+        yield _operations(operations)
     if answers := needs.answers(run, name):
         yield "### Which one for me?"
         header = ["You need", "Take", "Figure", "At", "Ahead of", "Seen in"]
@@ -106,23 +114,38 @@ def _family(run: Run, name: str) -> Iterator[str]:
             ),
             right=(2,),
         )
-    for file in plots.names(run)[name]:
-        yield f"![{words.op(name)}: {file}]({file})"
+    for file, caption in plots.captions(run, name).items():
+        yield f"![{escape(caption.partition('.')[0])}]({file})"
+        yield escape(caption)
     yield "### Score matrix"
     yield "Ratio to the anchor, and ns per item."
     yield from _matrix(tables.matrix(races))
     if duels := tables.duels(races):
         yield "### Task by task"
+        yield words.VISIBLE
         yield _duels(duels)
         yield "### All tasks together"
         yield _overall(facts.standings(races))
-    if facts.space(run, name):
-        yield "### Memory for accuracy"
+    if quality.profiles(run, name):
+        yield "### Beside speed"
         yield words.MINIMUM
         yield space_table(run, name)
-    if checks := facts.checks(run, name):
+    if checks := quality.checks(run, name):
         yield "### Quality against theory"
         yield _checks(checks)
+
+
+def _operations(found: list[facts.Judgement]) -> str:
+    header = ["Operation", "Times as fast", "95 % interval", "Tasks", "Faster", "Same", "Slower", "Undecided",
+              "Visible, median"]  # fmt: skip
+    rows = (
+        [words.op(v.name), fmt.ratio(v.overall.value), fmt.interval(v.overall.lo, v.overall.hi),
+         *map(str, (len(v.duels), v.wins, v.same, v.losses, v.undecided)), fmt.percent(v.visible, 2)]
+        if v.overall
+        else [words.op(v.name), "no task with a peer", *[""] * (len(header) - 2)]
+        for v in found
+    )  # fmt: skip
+    return table(header, rows, right=(1, *range(3, len(header))))
 
 
 def _matrix(matrix: tables.Matrix) -> Iterator[str]:
@@ -146,7 +169,7 @@ def _duels(found: list[tables.Duel]) -> str:
         "Anchor",
         "ns/item",
         "Best peer",
-        "Times faster",
+        "Times as fast",
         "95 % interval",
         "Verdict",
         "Visible",
@@ -175,8 +198,8 @@ def _overall(found: list[facts.Candidate]) -> str:
     return table(header, rows, right=(2, 3, 5, 6))
 
 
-def _checks(found: list[facts.Check]) -> str:
-    def written(c: facts.Check) -> list[str]:
+def _checks(found: list[quality.Check]) -> str:
+    def written(c: quality.Check) -> list[str]:
         value, theory, lo, hi = (
             words.figure(c.metric, x) for x in (c.worst.value, c.worst.theory, c.worst.lo, c.worst.hi)
         )
@@ -199,21 +222,42 @@ def _first_calls(run: Run) -> Iterator[str]:
         yield table(["Contestant", "Family", "Compiled before", "Empty cache", "Status"], rows, right=(2, 3))
 
 
-def _controls(run: Run) -> Iterator[str]:
-    yield "## Control arms"
+def _slots(run: Run) -> Iterator[str]:
+    yield "## How the slots agree"
     yield words.controls(facts.controls(run), facts.undecided_share(run))
-    rows = [
-        [
-            words.full(race),
-            row.contestant,
-            fmt.number(row.ratio, 4),
-            fmt.interval(row.lo, row.hi),
-            row.verdict or "no verdict",
-        ]
-        for race, row in tables.worst_controls(run)
-    ]
-    if rows:
-        yield table(["Task", "Control", "Ratio", "95 % interval", "Verdict"], rows, right=(2,))
+    if arms := tables.control_arms(run):
+        yield _arms(arms)
+    if arms := tables.doubtful_arms(run):
+        yield "### Undecided, or beside a control that was called"
+        yield _arms(arms)
+    if run.slots:
+        yield "### Interference, slot by slot"
+        header = ["Slot", "Family", "Seconds", "Load", "Waiting", "Stolen", "Pre-empted", "Attempts"]
+        rows = (
+            [str(s.slot), s.family, fmt.number(s.seconds), fmt.number(s.load1, 2), fmt.percent(s.psi_cpu, 2),
+             fmt.percent(s.steal, 2), fmt.count(s.nivcsw),
+             fmt.count(s.attempts) + (", repeated" if (s.attempts or 1) > 1 else "")]
+            for s in run.slots
+        )  # fmt: skip
+        yield table(header, rows, right=range(2, 8))
+
+
+def _arms(arms: list[tables.Arm]) -> str:
+    header = ["Task", "Contestant", "Ratio", "95 % interval", "Slot by slot", "Far out", "Verdict", "Visible"]
+    rows = (
+        [words.full(arm.race), arm.row.contestant, fmt.number(arm.row.ratio, 4),
+         fmt.interval(arm.row.lo, arm.row.hi), " ".join(map(fmt.ratio, arm.row.slot_ratios)),
+         str(len(arm.outside) or ""), arm.row.verdict or "no verdict", fmt.percent(arm.row.mde, 2)]
+        for arm in arms
+    )  # fmt: skip
+    return table(header, rows, right=(2, 5, 7))
+
+
+def _self_check(run: Run) -> Iterator[str]:
+    if findings := selfcheck.findings(run):
+        yield "## Self-check"
+        yield escape(selfcheck.sentence(findings))
+        yield table(["What is asked", "Found", "Bound", "Held"], map(selfcheck.cells, findings))
 
 
 def _reproduce(run: Run) -> Iterator[str]:
@@ -221,11 +265,3 @@ def _reproduce(run: Run) -> Iterator[str]:
     yield f"```\n{shlex.join(run.info.command)}\n```"
     yield table(["Run", ""], words.identity(run))
     yield table(["Environment", ""], words.flatten(run.env))
-    if run.slots:
-        header = ["Slot", "Family", "Seconds", "Load", "Waiting", "Stolen", "Pre-empted", "Attempts"]
-        rows = (
-            [str(s.slot), s.family, fmt.number(s.seconds), fmt.number(s.load1, 2), fmt.percent(s.psi_cpu, 2),
-             fmt.percent(s.steal, 2), fmt.count(s.nivcsw), fmt.count(s.attempts)]
-            for s in run.slots
-        )  # fmt: skip
-        yield table(header, rows, right=range(2, 8))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.report import facts, fmt, words
+from bench.report import facts, fmt, quality, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,8 +15,14 @@ if TYPE_CHECKING:
     from bench.report.load import Race, Row, Run
 
 _SWEPT = {"hits"}  # parameters that describe the data
-_LENIENCE = 0.1  # a filter planned for 1 % measures a little more or less
+_LENIENCE = 0.1  # a structure planned for 1 % measures a little more or less
 _ALIKE = 0.005  # sizes that differ by less are the same
+_ABLE = {
+    "exact": "No errors at all",
+    "ordered": "Items in their order",
+    "removable": "Items can be removed again",
+    "mergeable": "Two can be merged",
+}
 _TIMES = "\N{MULTIPLICATION SIGN}"
 
 
@@ -43,10 +50,8 @@ class _Questions:
         self.races = run.family(family)
         self.variants = [v for v in run.catalog if v["family"] == family]
         self.levels = facts.caches(run.env)
-        self.space = facts.space(run, family)
-        self.prices = {
-            s.contestant: f"{fmt.number(s.bits)} bits/key, {fmt.percent(s.error, 2)} FPR" for s in self.space
-        }
+        self.measures = quality.measures(run, family)
+        self.profiles = quality.profiles(run, family)
 
     def answers(self) -> Iterator[Answer]:
         """Ask for speed by operation, for memory, and for what a variant can do."""
@@ -81,28 +86,45 @@ class _Questions:
             )
 
     def _smallest(self) -> Iterator[Answer]:
-        for limit in (0.01, 0.001):
-            fits = [s for s in self.space if s.error <= limit * (1 + _LENIENCE)]
-            if fits:
-                best = [s for s in fits if s.bits < fits[0].bits * (1 + _ALIKE)]
-                others = fits[len(best) :]
-                yield Answer(
-                    need=f"Smallest at a false-positive rate of {fmt.trim(100 * limit)} % or better",
+        """Ask for the least memory at every round error rate, unless as little keeps a stricter one."""
+        memory, error = self.measures.memory, self.measures.error
+        found = [
+            (_level(quality.cost(error, p.values[error])), p.values[memory], p)
+            for p in self.profiles
+            if {memory, error} <= p.values.keys()
+        ]
+        asked: list[Answer] = []
+        least = math.inf
+        for level in sorted({level for level, _, _ in found}):
+            fits = [(size, p) for kept, size, p in found if kept <= level]
+            size, first = fits[0]
+            if size * (1 + _ALIKE) >= least:
+                continue
+            least = size
+            best = [p for other, p in fits if other < size * (1 + _ALIKE)]
+            others = [f"{p.contestant} ({words.figure(memory, other)})" for other, p in fits[len(best) :]]
+            bound = words.bound(error, 1 - level if quality.is_gain(error) else level)
+            asked.append(
+                Answer(
+                    need=f"Least memory, {words.metric(error)} {bound}{' or better' if level else ''}",
                     take=tuple(best),
-                    figure=f"{fmt.number(best[0].bits)} bits/key",
-                    price=f"{fmt.percent(best[0].error, 2)} FPR",
-                    ahead=f"{others[0].contestant} ({fmt.number(others[0].bits)})" if others else "",
+                    figure=words.amount(memory, size),
+                    price=words.amount(error, first.values[error]),
+                    ahead="".join(others[:1]),
                     basis="",
                 )
+            )
+        yield from reversed(asked)
 
     def _able(self) -> Iterator[Answer]:
-        races = [race for race in self.races if race.op == "contains"]
-        for able, need in (
-            ("removable", "Keys can be removed again"),
-            ("mergeable", "Filters can be merged"),
-        ):
+        """Ask for the fastest at the most raced operation among those that can do what not all can."""
+        ops = [race.op for race in self.races]
+        main = max(dict.fromkeys(ops), key=ops.count)
+        races = [race for race in self.races if race.op == main]
+        for able, need in _ABLE.items():
             names = {v["name"] for v in self.variants if able in v["properties"]}
-            yield from self._speed(f"{need}: the fastest lookup of those", races, names)
+            if len(names) < len(self.variants):
+                yield from self._speed(f"{need}: the fastest {words.op(main).lower()} of those", races, names)
         for standard in dict.fromkeys(v["standard"] for v in self.variants if v["standard"]):
             names = {v["name"] for v in self.variants if v["standard"] == standard}
             yield from self._speed(f"Others must read it: {standard}", races, names)
@@ -112,16 +134,29 @@ class _Questions:
             return names is None or (row.role == "ours" and row.contestant in names)
 
         if choice := facts.choose(races, keep):
-            best, second = choice.best, choice.next
-            tied = (best, second) if choice.tie and second else (best,)
-            margin, basis = f"({fmt.ratio(choice.margin)}{_TIMES})", fmt.plural(best.tasks, "task")
-            ahead = f"{second.contestant} {margin}" if second and not choice.tie else ""
-            yield Answer(need, tied, _span(best), self.prices.get(best.contestant, ""), ahead, basis)
+            best, second = choice.take[0], choice.next
+            ahead = f"{second.contestant} ({fmt.ratio(choice.margin)}{_TIMES})" if second else ""
+            basis = fmt.plural(best.tasks, "task")
+            yield Answer(need, choice.take, _span(best), self._price(best.contestant), ahead, basis)
+
+    def _price(self, contestant: str) -> str:
+        found = next((p for p in self.profiles if p.contestant == contestant), None)
+        metrics = (self.measures.memory, self.measures.error)
+        return ", ".join(words.amount(m, found.values[m]) for m in metrics if found and m in found.values)
 
 
 def _style(race: Race) -> dict[str, Any]:
     """Return the parameters that say how the question is asked, and not of which data."""
     return {key: value for key, value in race.telling.items() if key not in _SWEPT}
+
+
+def _level(cost: float) -> float:
+    """Return the round number, 1, 2 or 5 times a power of ten, that an error rate keeps."""
+    if cost <= 0:
+        return 0.0
+    least = cost / (1 + _LENIENCE)
+    power = 10.0 ** math.floor(math.log10(least))
+    return float(f"{next(step * power for step in (1, 2, 5, 10) if step * power >= least):.0e}")
 
 
 def _span(best: facts.Candidate) -> str:

@@ -1,80 +1,93 @@
-"""The two charts of a family as SVG files of their own, for Markdown, which cannot hold drawings.
+"""Two charts of each family as SVG files of their own, for Markdown, which cannot hold drawings.
 
-The page draws its charts itself, so that they follow its colours; here matplotlib does.
+The page draws its charts itself, so that they follow its colours; here matplotlib draws the same figures.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.report import charts, facts, words
+from bench.report import charts
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bench.report.charts import Chart, Data
     from bench.report.figures import Line, Point
     from bench.report.load import Run
 
+_KINDS = ("size", "pareto")
 _STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "hotpath", "font.size": 9, "axes.grid": True}
 _GRID: Any = {"color": "0.9", "linewidth": 0.6}
 _MARKS = "osD^vPX*<>hp8d"  # told apart in grey
+_DASHES = {"limit": ":", "exact": "--"}
 
 
-def names(run: Run) -> dict[str, list[str]]:
-    """Say which files ``write`` makes of a run, family by family."""
-    return {name: [f"{name}-{kind}.svg" for kind in _wanted(run, name)] for name in run.families}
+def captions(run: Run, family: str) -> dict[str, str]:
+    """Say which files ``write`` makes of a family, and what each shows."""
+    return {f"{family}-{kind}.svg": chart.caption for kind, chart in _chosen(run, family).items()}
 
 
 def write(run: Run, folder: Path) -> None:
-    """Draw memory against time, and time over size, of every family that has the figures for it."""
-    for name in run.families:
-        for kind, draw in _wanted(run, name).items():
-            _save(draw, folder / f"{name}-{kind}.svg")
+    """Draw every family's longest series over size, and its first chart of time against another cost."""
+    for family in run.families:
+        for kind, chart in _chosen(run, family).items():
+            _draw(chart.data, folder / f"{family}-{kind}.svg")
 
 
-def _wanted(run: Run, family: str) -> dict[str, Any]:
-    """Choose the charts: of the longest series of races that differ in size alone."""
-    races = max(charts.groups(run.family(family)), key=len, default=[])
-    wanted: dict[str, Any] = {}
-    if len(races) >= charts.LEAST:
-        over, lines = f"{words.group(races[0])}: time over size", charts.lines(races, sized=True)
-        wanted["size"] = lambda axes: _size(axes, lines, facts.caches(run.env), over)
-    crowded = [race for race in races if len(charts.points(run, race)) >= charts.LEAST]
-    if crowded:
-        points, title = charts.points(run, crowded[-1]), f"{words.full(crowded[-1])}: memory against time"
-        wanted["pareto"] = lambda axes: _pareto(axes, points, title)
-    return wanted
+def _chosen(run: Run, family: str) -> dict[str, Chart]:
+    drawn = charts.draw(run, family)
+    return {kind: found[0] for kind in _KINDS if (found := [chart for chart in drawn if chart.kind == kind])}
 
 
-def _size(axes: Any, lines: list[Line], caches: dict[str, int], title: str) -> None:
-    for mark, line in zip(_MARKS * len(lines), lines, strict=False):
-        style = {"limit": ":", "exact": "--"}.get(line.role, "-")
-        width = 2.0 if line.role == "ours" else 1.0
-        axes.plot(*zip(*line.points, strict=True), style, marker=mark, ms=4, lw=width, label=line.name)
-    for level, size in caches.items():
-        axes.axvline(size, color="0.6", lw=0.8)
-        axes.annotate(level, (size, 1.0), xycoords=("data", "axes fraction"), va="top", color="0.4")
-    axes.set(xscale="log", yscale="log", xlabel="bytes of state", ylabel="ns per item", title=title)
-    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
-
-
-def _pareto(axes: Any, points: list[Point], title: str) -> None:
-    for point in points:
-        mark = "o" if point.role == "ours" else "s"
-        axes.plot(point.x, point.y, mark, color="C0", mfc="C0" if point.on_frontier else "white")
-        axes.annotate(f"  {point.name} {point.note}", (point.x, point.y), va="center")
-    axes.set(xlabel="bits per key", ylabel="ns per item", yscale="log", title=title)
-    axes.margins(x=0.3, y=0.15)
-
-
-def _save(draw: Any, path: Path) -> None:
+def _draw(data: Data, path: Path) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(8.0, 4.0), layout="constrained")
+        figure = Figure(figsize=(8.0, 4.2), layout="constrained")
         axes = figure.add_subplot()
-        draw(axes)
+        axes.set_xscale("log" if data.lines else "linear")
+        axes.set(yscale="log", xlabel=data.across.label, ylabel=data.up.label, title=data.title)
+        _lines(axes, data.lines)
+        _points(axes, data.points)
+        _levels(axes, data.levels)
+        if data.across.binary and data.lines:
+            axes.xaxis.set_major_locator(LogLocator(base=4))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        for axis, kind in ((axes.xaxis, data.across), (axes.yaxis, data.up)):
+            axis.set_major_formatter(FuncFormatter(lambda value, _, kind=kind: kind.text(value)))
+            axis.set_minor_formatter(NullFormatter())
         axes.grid(**_GRID)
         axes.set_axisbelow(True)
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+
+
+def _lines(axes: Any, lines: tuple[Line, ...]) -> None:
+    for mark, line in zip(_MARKS * len(lines), lines, strict=False):
+        width, filled = (2.0, None) if line.role == "ours" else (1.0, "white")
+        style = _DASHES.get(line.role, "-")
+        axes.plot(
+            *zip(*line.points, strict=True), style, marker=mark, mfc=filled, ms=4, lw=width, label=line.name
+        )
+    if lines:
+        axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
+
+
+def _points(axes: Any, points: tuple[Point, ...]) -> None:
+    for point in points:
+        mark = "o" if point.role == "ours" else "s"
+        axes.plot(point.x, point.y, mark, color="C0", mfc="C0" if point.on_frontier else "white")
+        name, beside = f"{point.name} {point.note}".strip(), {"xytext": (7, 0), "textcoords": "offset points"}
+        axes.annotate(name, (point.x, point.y), va="center", **beside)
+    if points:
+        axes.margins(x=0.3, y=0.15)
+
+
+def _levels(axes: Any, levels: tuple[tuple[str, int], ...]) -> None:
+    low, high = axes.get_xlim()
+    for level, size in levels:
+        if low < size < high:
+            axes.axvline(size, color="0.6", lw=0.8)
+            axes.annotate(level, (size, 1.0), xycoords=("data", "axes fraction"), va="top", color="0.4")

@@ -88,7 +88,8 @@ def _time(row: Row | None) -> str:
 
 
 def _space(run: Run) -> str:
-    return f"{markdown.space_table(run, 'filters')}\n\n{words.MINIMUM} {_source(run)}"
+    law = "memory beyond the log2(1/rate) bits per key that any structure needs for its rate."
+    return f"{markdown.space_table(run, 'filters')}\n\nAbove the minimum: {law} {_source(run)}"
 
 
 def _source(run: Run) -> str:

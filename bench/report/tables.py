@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import quantiles
 from typing import TYPE_CHECKING
 
 from bench.report import facts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bench.report.load import Race, Row, Run
 
 APART = ("control", "null", "limit")
@@ -20,7 +23,9 @@ KINDS = {
     "null": "empty call",
     "limit": "yardstick",
 }
-MOST_CONTROLS = 30
+CALLED = {"faster", "slower"}
+FAR_OUT = 3.0
+MOST_ARMS = 30
 
 
 @dataclass(frozen=True)
@@ -82,9 +87,48 @@ def duels(races: tuple[Race, ...]) -> list[Duel]:
     return found
 
 
-def worst_controls(run: Run) -> list[tuple[Race, Row]]:
+@dataclass(frozen=True)
+class Arm:
+    """One contestant's slots, and those of them that lie far outside the others."""
+
+    race: Race
+    row: Row
+    outside: frozenset[int]
+
+
+def control_arms(run: Run) -> list[Arm]:
     """List the control arms that were called different from themselves, then those furthest from 1."""
     arms = facts.controls(run).rows
-    false = {"faster", "slower"}
-    ranked = sorted(arms, key=lambda arm: (arm[1].verdict not in false, -abs(math.log(arm[1].ratio or 1.0))))
-    return ranked[:MOST_CONTROLS]
+    ranked = sorted(arms, key=lambda arm: (arm[1].verdict not in CALLED, -_distance(arm[1])))
+    return [arm(race, row) for race, row in ranked[:MOST_ARMS]]
+
+
+def doubtful_arms(run: Run) -> list[Arm]:
+    """List the contestants of tasks whose control was called, then the undecided ones that say least."""
+    alarmed = {race.id for race, row in facts.controls(run).rows if row.verdict in CALLED}
+    found = [
+        (race, row)
+        for race in run.races
+        for row in race.rows
+        if row.role in facts.RACED and row.timed and not row.anchor
+        if race.id in alarmed or row.verdict == "undecided"
+    ]
+    ranked = sorted(found, key=lambda arm: (arm[0].id not in alarmed, -(arm[1].mde or 0.0)))
+    return [arm(race, row) for race, row in ranked[:MOST_ARMS]]
+
+
+def arm(race: Race, row: Row) -> Arm:
+    """Look at one contestant's slots."""
+    return Arm(race, row, frozenset(_outside([math.log(ratio) for ratio in row.slot_ratios])))
+
+
+def _outside(values: list[float]) -> Iterator[int]:
+    """Find the values that Tukey calls far out: more than three interquartile ranges beyond a quartile."""
+    if len(values) > 2:
+        low, _, high = quantiles(values, method="inclusive")
+        room = FAR_OUT * (high - low)
+        yield from (i for i, v in enumerate(values) if not low - room <= v <= high + room)
+
+
+def _distance(row: Row) -> float:
+    return abs(math.log(row.ratio or 1.0))

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.report import banners, fmt, tables, words
+from bench.report import banners, fmt, selfcheck, tables, words
 
 if TYPE_CHECKING:
     from bench.report.load import Run
@@ -24,6 +24,8 @@ def show(run: Run, console: Console | None = None) -> None:
     for name in run.families:
         if duels := tables.duels(run.family(name)):
             console.print(_table(name, duels))
+    if findings := selfcheck.findings(run):
+        console.print(_self_check(findings))
     for banner in banners.banners(run):
         console.print(Text(f"{banner.level}: {banner.text}"))
 
@@ -33,8 +35,9 @@ def _table(family: str, duels: list[tables.Duel]) -> Table:
     found.add_column("task", overflow="fold")
     found.add_column("ns/item", justify="right", no_wrap=True)
     found.add_column("best peer", max_width=16, no_wrap=True)
-    found.add_column("times faster", justify="right", no_wrap=True)
+    found.add_column("times as fast", justify="right", no_wrap=True)
     found.add_column("verdict", no_wrap=True)
+    found.add_column("visible", justify="right", no_wrap=True)
     found.add_column("of limit", justify="right", no_wrap=True)
     for duel in duels:
         found.add_row(*_row(duel))
@@ -45,7 +48,17 @@ def _row(duel: tables.Duel) -> list[Text]:
     share = fmt.percent(duel.anchor.limit_share, 2) if duel.anchor.limit_share else ""
     start = [Text(words.full(duel.race)), Text(fmt.cell_ns(duel.anchor.ns_item))]
     if duel.peer is None or duel.lead is None:
-        return [*start, Text("none", "dim"), Text(), Text(), Text(share)]
+        return [*start, Text("none", "dim"), Text(), Text(), Text(), Text(share)]
     lead = f"{fmt.ratio(duel.lead.value)} {fmt.interval(duel.lead.lo, duel.lead.hi)}"
     verdict = Text(words.VERDICTS[duel.peer.verdict], _STYLES.get(duel.peer.verdict, ""))
-    return [*start, Text(duel.peer.contestant), Text(lead), verdict, Text(share)]
+    visible = Text(fmt.percent(duel.peer.mde, 2))
+    return [*start, Text(duel.peer.contestant), Text(lead), verdict, visible, Text(share)]
+
+
+def _self_check(findings: list[selfcheck.Finding]) -> Table:
+    found = Table(title=Text("Self-check"), title_justify="left", box=None, pad_edge=False)
+    for name in ("question", "found", "bound", "held"):
+        found.add_column(name, overflow="fold")
+    for finding in findings:
+        found.add_row(*map(Text, selfcheck.cells(finding)), style="red" if finding.passed is False else "")
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from bench.report import facts, fmt
+from bench.report import facts, fmt, quality
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +24,11 @@ OPS = {
     "first_call": "First call",
 }
 INPUTS = {"favourite": "", "numpy": "from a NumPy array", "arrow": "from Arrow", "list": "from a list"}
-METRICS = {
-    "fpr": "false-positive rate",
-    "bits_per_key": "bits per key",
-    "false_negatives": "false negatives",
-}
+METRICS = {"fpr": "false-positive rate", "bytes": "memory"}
+SHORT = {"fpr": "FPR"}
+SHARES = {"fpr", "rate", "error", "recall"}
+"""Metrics whose names end in one of these are written as percentages."""
+
 VERDICTS = {
     "slower": "ours faster",
     "faster": "peer faster",
@@ -42,9 +42,10 @@ CONTROL = (
     "A control arm races a variant against itself, built separately at other addresses. "
     "The truth is 1, so a verdict of faster or slower is false."
 )
-MINIMUM = (
-    "Above the minimum: memory beyond the log2(1/rate) bits per key that any structure needs for its rate."
+VISIBLE = (
+    "Visible is the least difference that a measurement would have called: its interval's width and 1 %."
 )
+MINIMUM = "Above the minimum: memory beyond the least that theory allows for the measured errors."
 
 
 def op(name: str) -> str:
@@ -57,9 +58,36 @@ def metric(name: str) -> str:
     return METRICS.get(name, name.replace("_", " "))
 
 
-def figure(metric_name: str, value: float | None) -> str:
-    """Write a metric's value: rates as percentages, the rest as numbers."""
-    return fmt.percent(value) if metric_name in {"fpr", "recall"} else fmt.number(value)
+def cost(name: str) -> str:
+    """Name a metric as what is to be kept low."""
+    return f"1 - {metric(name)}" if quality.is_gain(name) else metric(name)
+
+
+def short(name: str) -> str:
+    """Name a metric to go behind its value: ``bits/key``."""
+    return SHORT.get(name, name.replace("_per_", "/").replace("_", " "))
+
+
+def figure(metric_name: str, value: float | None, digits: int = 3) -> str:
+    """Write a metric's value: shares as percentages, bytes with their unit, the rest as numbers."""
+    if metric_name == "bytes":
+        return fmt.size(value)
+    return fmt.percent(value, digits) if _is_share(metric_name) else fmt.number(value)
+
+
+def bound(metric_name: str, value: float) -> str:
+    """Write a round value of a metric without the zeros that would claim precision: ``1 %``."""
+    return f"{fmt.trim(100 * value)} %" if _is_share(metric_name) else fmt.trim(value)
+
+
+def _is_share(metric_name: str) -> bool:
+    return metric_name.rsplit("_", 1)[-1] in SHARES
+
+
+def amount(metric_name: str, value: float) -> str:
+    """Write a metric's value with its name: ``10.5 bits/key, 0.99 % FPR, 12 KiB``."""
+    text = figure(metric_name, value, 2)
+    return text if metric_name == "bytes" else f"{text} {short(metric_name)}"
 
 
 def task(race: Race) -> str:
@@ -94,9 +122,9 @@ def _parameter(key: str, value: object) -> str:
         return f"{value} % hits"
     if key == "input":
         return INPUTS.get(str(value), f"from {value}")
-    if key == "fpr" and isinstance(value, float):
-        return f"FPR {fmt.trim(100 * value)} %"
-    return f"{key} {value}"
+    if isinstance(value, float):
+        return f"{short(key)} {bound(key, value)}"
+    return f"{key.replace('_', ' ')} {value}"
 
 
 def candidate(c: facts.Named) -> str:
@@ -104,8 +132,8 @@ def candidate(c: facts.Named) -> str:
     return c.contestant if c.role == "ours" else f"{c.contestant} ({c.role})"
 
 
-def headline(v: facts.FamilyVerdict) -> str:
-    """Claim as much for a family as its interval supports."""
+def headline(v: facts.Judgement) -> str:
+    """Claim as much for a family or an operation as its interval supports."""
     factor = f"{fmt.ratio(v.overall.value if v.overall else None)}\N{MULTIPLICATION SIGN}"
     if v.told is None:
         return f"{factor} as fast as the best peer, in one process: no verdict"
