@@ -75,7 +75,7 @@ def summary_row(task: Task, name: str, slots: int) -> dict[str, Any]:
     return {
         "task": task.id, "contestant": name, "role": "peer" if name in {PEER, SLOW_PEER} else "ours",
         "status": "ok", "note": "", "anchor": anchor, "ns_item": time, "ratio": ratio, "lo": ends[0],
-        "hi": ends[1], "slots": slots, "slot_ratios": by_slot,
+        "hi": ends[1], "mde": 1.51, "slots": slots, "slot_ratios": by_slot,
         "verdict": "" if anchor or slots == 1 else "slower" if ratio < 0.5 else "undecided",
     }  # fmt: skip
 
@@ -245,8 +245,8 @@ def test_figures_are_the_runs(readers: dict[str, Reader]) -> None:
     """The task is the largest that most variants finished; the factor is to the fastest peer there."""
     page = readers["16-message-queue.html"]
     topic = page.row("16.5")
-    assert topic[5:] == [OTHER, "Lookup", "16.0", f"5.00{X}", "[5.00, 5.00]", "ours faster"]
-    assert page.row(ANCHOR)[1:] == ["Lookup", "2.00", f"40.0{X}", "[20.0, 80.0]", "ours faster"]
+    assert topic[5:] == [OTHER, "Lookup", "16.0", f"5.00{X}", "[5.00, 5.00]", "ours faster", "1.0 %"]
+    assert page.row(ANCHOR)[1:] == ["Lookup", "2.00", f"40.0{X}", "[20.0, 80.0]", "ours faster", "151 %"]
     heads = [row[0] for row in page.rows if len(row) == 1]
     assert heads[0] == f"Lookup: ids, 2k; best peer {PEER}, 80.0 ns"
 
@@ -256,7 +256,7 @@ def test_every_operation_is_shown_with_its_range_and_quality(pages: dict[str, st
     _, _, part = pages["16-message-queue.html"].partition('<h2 id="filters">')
     rows = Reader(part).rows
     assert [row for row in rows if row[0] == OTHER] == [
-        [OTHER, "16.0", f"5.00{X}", "[5.00, 5.00]", "ours faster", f"5.00 to 5.00{X}", "2"],
+        [OTHER, "16.0", f"5.00{X}", "[5.00, 5.00]", "ours faster", "1.0 %", f"5.00 to 5.00{X}", "2"],
         [OTHER, "8.00", "no peer in this task", "", "1"],
         [OTHER, "1.2 % FPR"],
     ]
@@ -272,7 +272,7 @@ def test_a_variant_is_compared_with_a_peer_slot_by_slot(tmp_path: Path) -> None:
             row["slot_ratios"] = row["slot_ratios"][1:]
     pq.write_table(pa.Table.from_pylist(table, schema=SUMMARY), folder / "summary.parquet")
     topic = Reader(written(folder)["16-message-queue.html"]).row("16.5")
-    assert topic[-3:] == [f"5.00{X}", "", "no verdict"]
+    assert topic[-3:] == ["", "no verdict", ""]
 
 
 def test_a_slower_variant_says_so(readers: dict[str, Reader]) -> None:
@@ -283,6 +283,7 @@ def test_a_slower_variant_says_so(readers: dict[str, Reader]) -> None:
         f"0.800{X}",
         "[0.800, 0.800]",
         "peer faster",
+        "1.0 %",
     ]
 
 
@@ -309,7 +310,7 @@ def test_a_variant_that_was_not_raced_says_so(readers: dict[str, Reader]) -> Non
 def test_one_slot_gives_no_verdict(tmp_path: Path) -> None:
     """A quick run's factors are shown without intervals, and the page says what they are worth."""
     page = written(write_run(tmp_path, slots=1))["16-message-queue.html"]
-    assert Reader(page).row("16.5")[-3:] == [f"5.00{X}", "", "no verdict"]
+    assert Reader(page).row("16.5")[-3:] == ["", "no verdict", ""]
     assert "not a verdict" in page
 
 

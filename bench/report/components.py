@@ -98,6 +98,7 @@ class Result:
     peer: Row | None  # the best one
     lead: facts.Lead | None  # over the best peer
     verdict: str  # on the best peer
+    mde: float | None  # the least difference that would have been called
     tasks: int  # of the operation, in which it was timed
     span: tuple[float, ...]  # its leads over the best peers of those that had one, ascending
 
@@ -152,9 +153,9 @@ def _results(run: Run, family: str) -> dict[str, list[Result]]:
                 spans.setdefault(row.contestant, []).append(_quotient(row, best))
         for name, tasks in timed.items():
             own = shown.get(name)
-            lead, verdict = _duel(race, own, peer) if own and own.timed and peer else (None, "")
+            lead, verdict, mde = _duel(race, own, peer) if own and own.timed and peer else (None, "", None)
             span = tuple(sorted(spans.get(name, ())))
-            found.setdefault(name, []).append(Result(race, own, peer, lead, verdict, tasks, span))
+            found.setdefault(name, []).append(Result(race, own, peer, lead, verdict, mde, tasks, span))
     return found
 
 
@@ -163,18 +164,19 @@ def _preference(race: Race, peer: Row | None) -> tuple[int, bool, int]:
     return sum(row.timed for row in _ours(race)), peer is not None, race.n
 
 
-def _duel(race: Race, row: Row, peer: Row) -> tuple[facts.Lead, str]:
-    """Return the lead over a peer and the verdict on it: the run's own for the anchor, else slot by slot.
+def _duel(race: Race, row: Row, peer: Row) -> tuple[facts.Lead, str, float | None]:
+    """Return lead, verdict and detectable difference: the run's own for the anchor, else slot by slot.
 
     Slots can only be paired where both contestants ran in all of the anchor's.
     """
     if row.anchor:
-        return facts.lead(peer), peer.verdict
+        return facts.lead(peer), peer.verdict, peer.mde
     pair = stats.Interval(_quotient(peer, row))
     if race.anchor and len(row.slot_ratios) == len(peer.slot_ratios) == race.anchor.slots:
         pair = stats.paired_difference(_interval(row), _interval(peer))
-    ends = (None, None) if math.isnan(pair.lo) else (1 / pair.hi, 1 / pair.lo)
-    return facts.Lead(1 / pair.ratio, *ends), pair.verdict
+    if math.isnan(pair.lo):
+        return facts.Lead(1 / pair.ratio), pair.verdict, None
+    return facts.Lead(1 / pair.ratio, 1 / pair.hi, 1 / pair.lo), pair.verdict, pair.mde
 
 
 def _interval(row: Row) -> stats.Interval:
