@@ -16,7 +16,8 @@ nox.options.sessions = ["lint", "typecheck", "tests"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 ENV = Path(".nox/hotpath").resolve()  # one environment for all sessions that import the project
-FASTER = ["-m", "not statistical", "--ignore-glob=tests/test_bench_*", "--ignore=tests/test_report.py"]
+HARNESS = ("tests/test_bench_*", "tests/test_report*", "tests/test_pytest_benchmark.py")
+FASTER = ["-m", "not statistical", *(f"--ignore-glob={name}" for name in HARNESS)]
 PORTABLE = {"x86-64-v3": "avx2", "nehalem": "sse42"}
 
 

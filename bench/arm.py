@@ -89,7 +89,10 @@ class Arm:
         parts = [self.pool[(self.cursor + i) % len(self.pool)] for i in range(pieces * calls)]
         self.cursor = (self.cursor + len(parts)) % len(self.pool)
         runs = [parts[at : at + calls] for at in range(0, len(parts), calls)]
-        payloads, items = [[p.payload for p in run] for run in runs], [sum(p.items for p in run) for run in runs]
+        payloads, items = (
+            [[p.payload for p in run] for run in runs],
+            [sum(p.items for p in run) for run in runs],
+        )
         state, call, result = self.states[self.instance], self.contestant.call, None
         taken: list[int] = []
         preempted, cpu, first = preemptions(), thread_time_ns(), perf_counter_ns()

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import pyarrow.parquet as pq
 
-from bench import revisions, run, stats
+from bench import revisions, stats
+from bench.options import REPORTS
 from bench.options import parser as run_parser
 from bench.report import comparison
 from bench.report.load import load
@@ -261,7 +262,7 @@ def _folders(options: argparse.Namespace, argv: Sequence[str]) -> tuple[int, lis
     for name in names:
         if not _folder(name) and not revisions.commit(name):
             raise ValueError(
-                f"no run.json in {name} or {run.REPORTS / name}, and no commit for git rev-parse {name}: "
+                f"no run.json in {name} or {REPORTS / name}, and no commit for git rev-parse {name}: "
                 "name two folders of runs or two revisions"
             )
     if folders:
@@ -273,7 +274,7 @@ def _folders(options: argparse.Namespace, argv: Sequence[str]) -> tuple[int, lis
 
 def _folder(name: str) -> Path | None:
     """Return the folder of the run of this name, if there is one."""
-    return next((path for path in (Path(name), run.REPORTS / name) if (path / "run.json").exists()), None)
+    return next((path for path in (Path(name), REPORTS / name) if (path / "run.json").exists()), None)
 
 
 def _parser() -> argparse.ArgumentParser:

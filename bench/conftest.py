@@ -6,23 +6,28 @@ Of pytest-benchmark it uses three private names, ``config._benchmarksession``, `
 
 from __future__ import annotations
 
-import math
+import os
+import sys
 import time
+import traceback
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture, PauseInstrumentation
 
-from bench import env, plan
-from bench.barrier import Breadcrumb
+from bench import barrier, env, plan
 from bench.race import Protocol, Race
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bench.arm import Arm
-    from bench.schema import Status, Task
+    from bench.schema import Contestant, Status, Task
 
 Racer = Callable[["Task"], "list[Arm]"]
 
@@ -36,57 +41,74 @@ def pytest_benchmark_generate_machine_info() -> dict[str, Any]:
     return env.stable()
 
 
-MOST_SECONDS = 6.0
-
-
 class Slot:
-    """What the races of one process share: its orders, its time, and where results go."""
+    """What the races of one process share: its orders, and where results go."""
 
     def __init__(self, job: plan.Job) -> None:
-        self.job = job
-        self.ends = time.monotonic() + job.seconds
-        self.left = len(job.tasks)
-        self.work = Path(job.work)
-        self.crumb = Breadcrumb(self.work / "breadcrumb")
+        barrier.die_first()
+        self.job, self.work = job, Path(job.work)
+        self.output = barrier.Output()
+        self.crumb = barrier.Breadcrumb(self.work / "breadcrumb", job.supervisor)
 
-    def share(self) -> float:
-        """Share out what seconds are left anew, so that short tasks make room for long ones.
+    def step(self, task: str, contestant: str, phase: str) -> None:
+        """Undo what was done to the output, and say what comes next."""
+        self.output.restore()
+        self.crumb.drop(task, contestant, phase)
 
-        A task asked for alone does not get all of a family's time: its rounds are done long before.
-        """
-        self.left -= 1
-        share = max(self.ends - time.monotonic(), 0.0) / (self.left + 1)
-        return share if math.isinf(share) else min(share, MOST_SECONDS)
+    def hold(self, task: Task) -> Race | None:
+        """Hold a task's race as ordered; None if there are no contestants."""
+        started = time.monotonic()
+        self.step(task.id, "", "data")
+        try:
+            contestants = plan.contestants_of(
+                task, self.job.seed, peers=self.job.peers, variants=self.job.variants
+            )
+        except Exception as error:  # a broken declaration costs its own task and no other
+            race, found = None, plan.broken(task, self.job.slot, error)
+            fixed = time.monotonic() - started
+        else:
+            self._write(f"entrants/{task.id}.json", [plan.entrant(c) for c in contestants])
+            race = self._race(task, contestants)
+            race.prepare()
+            fixed = time.monotonic() - started
+            _run(race)
+            if self.job.slot == 0:
+                race.measure_quality()
+            rows = [_told(arm) for arm in race.arms]
+            found = {"task": task.id, "slot": self.job.slot, "contestants": rows, "samples": race.samples}
+        self.step("", "", "results")
+        found |= {"seconds": time.monotonic() - started, "fixed_seconds": fixed}
+        self._write(f"slots/{self.job.slot}/{task.id}.json", found)
+        return race
 
-    def race(self, task: Task) -> Race:
-        """Prepare a task's race as ordered."""
+    def _race(self, task: Task, contestants: list[Contestant]) -> Race:
         job = self.job
-        self.crumb.drop(task.id, "", "data")
-        contestants = plan.contestants_of(task, job.seed, peers=job.peers)
-        plan.write_json(self.work / "entrants" / f"{task.id}.json", [plan.entrant(c) for c in contestants])
         barred: dict[str, tuple[Status, str]] = {
             entry["contestant"]: (entry["status"], entry["note"])  # type: ignore[misc]
             for entry in job.quarantine
             if entry["task"] == task.id
         }
-        protocol = Protocol(job.rounds, job.least_rounds, self.share(), env.last_level_cache())
+        protocol = Protocol(job.rounds, job.least_rounds, job.seconds, env.last_level_cache())
         return Race(
             task,
             contestants,
             protocol,
             job.seed,
-            mark=lambda contestant, phase: self.crumb.drop(task.id, contestant, phase),
+            mark=partial(self.step, task.id),
             barred=barred,
         )
 
-    def finish(self, task: Task, results: dict[str, Any]) -> None:
-        """Put a task's results where the supervisor finds them."""
-        self.crumb.drop(task.id, "", "results")
-        plan.write_json(self.work / "slots" / str(self.job.slot) / f"{task.id}.json", results)
+    def _write(self, name: str, value: Any) -> None:
+        """Put results where the supervisor finds them, or say why that is impossible."""
+        try:
+            plan.write_json(self.work / name, value)
+        except OSError as error:
+            self.step("", "", f"results: {error.strerror}")
+            raise
 
     def close(self) -> None:
         """Say which BLAS kernels everything loaded here has chosen."""
-        self.crumb.drop("", "", "end")
+        self.step("", "", "end")
         self.crumb.close()
         plan.write_json(self.work / "blas.json", env.blas_cores())
 
@@ -120,23 +142,24 @@ def race(request: pytest.FixtureRequest, benchmark: Any, slot: Slot | None) -> R
 
     def in_slot(task: Task) -> list[Arm]:
         assert slot is not None
-        try:
-            race = slot.race(task)
-        except Exception as error:  # a broken declaration costs its own task and no other
-            slot.finish(task, plan.broken(task, slot.job.slot, error))
-            return []
-        race.prepare()
-        _run(race)
-        if slot.job.slot == 0:
-            race.measure_quality()
-        _publish(request, race)
-        rows = [_told(arm) for arm in race.arms]
-        slot.finish(
-            task, {"task": task.id, "slot": slot.job.slot, "contestants": rows, "samples": race.samples}
-        )
+        with _dying():
+            race = slot.hold(task)
+        if race is not None:
+            _publish(request, race)
         return []
 
     return in_slot if slot else by_hand
+
+
+@contextmanager
+def _dying() -> Iterator[None]:
+    """Die at once of what is not caught: pytest would tidy up first, and nobody knew at whose step it was."""
+    try:
+        yield
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def _told(arm: Arm) -> dict[str, Any]:
@@ -170,7 +193,7 @@ def _publish(request: pytest.FixtureRequest, race: Race) -> None:
         )
         fixture.name, fixture.group = arm.name, race.task.id
         fixture.fullname = f"{request.node.nodeid}::{arm.name}"
-        fixture.param, fixture.params = None, None
+        fixture.param, fixture.params = race.task.id, {"task": race.task.id}
         fixture.extra_info.update(role=arm.contestant.role, error=arm.error, state_bytes=arm.state_bytes)
         fixture._mode = "race"
         items = arm.calls * arm.pool[0].items

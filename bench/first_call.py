@@ -12,10 +12,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bench import barrier
-from bench.plan import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from bench.schema import Contestant, Status, Task
 
@@ -31,7 +31,7 @@ class FailedError(Exception):
 
 
 def measure(
-    task: Task, contestants: Sequence[Contestant], env: Mapping[str, str], step_seconds: float
+    task: Task, contestants: Sequence[Contestant], env: Mapping[str, str], root: Path, step_seconds: float
 ) -> dict[str, Any]:
     """Run every contestant's script and return the results in the form of a slot's."""
     started = time.monotonic()
@@ -42,7 +42,7 @@ def measure(
         note = contestant.missing
         if not contestant.missing:
             try:
-                samples += _samples(contestant, env, step_seconds)
+                samples += _samples(contestant, env, root, step_seconds)
             except FailedError as failure:
                 status, note = failure.status, str(failure)
         rows.append({"contestant": contestant.name, "status": status, "note": note})
@@ -50,11 +50,13 @@ def measure(
     return {"task": task.id, "slot": 0, "seconds": seconds, "contestants": rows, "samples": samples}
 
 
-def _samples(contestant: Contestant, env: Mapping[str, str], step_seconds: float) -> list[dict[str, Any]]:
+def _samples(
+    contestant: Contestant, env: Mapping[str, str], root: Path, step_seconds: float
+) -> list[dict[str, Any]]:
     script = contestant.slices(1)[0].payload
     with tempfile.TemporaryDirectory(prefix="hotpath-") as cache:
-        private = {**env, "NUMBA_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)}
-        times = [_run(script, private, step_seconds) for _ in range(1 + WARM_RUNS)]
+        private = {**env, "NUMBA_CACHE_DIR": cache, "PYTHONPATH": str(root)}
+        times = [_run(script, private, root, step_seconds) for _ in range(1 + WARM_RUNS)]
     common = {"contestant": contestant.name, "items": 1, "calls": 1}
     return [
         {**common, "round": max(run - 1, 0), "cold": run == 0, "wall_ns": ns, "ns_item": ns}
@@ -62,9 +64,9 @@ def _samples(contestant: Contestant, env: Mapping[str, str], step_seconds: float
     ]
 
 
-def _run(script: str, env: Mapping[str, str], step_seconds: float) -> int:
+def _run(script: str, env: Mapping[str, str], root: Path, step_seconds: float) -> int:
     with tempfile.TemporaryFile() as out:
-        process = barrier.start(["-c", script], env, out)
+        process = barrier.start(["-c", script], env, root, out)
         try:
             code = process.wait(step_seconds)
         except subprocess.TimeoutExpired as expired:

@@ -8,25 +8,34 @@ import json
 import os
 import random
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import cache
+from importlib import import_module
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from types import ModuleType
 
     from bench.schema import Contestant, Task, Tier
 
 ROOT = Path(__file__).resolve().parent.parent
 TIERS: tuple[Tier, ...] = ("quick", "default", "thorough")
+SELF_CHECK = "selfcheck"  # a family of the bench's own, raced only when it is asked for
+REPORT_SECONDS = 5.0  # what a budget leaves for the report
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much a tier spends. Seconds bound a whole family; a step is one setup, gate or turn."""
+    """How much a tier spends.
+
+    Seconds bound a whole family, those of a task its rounds in a slot: a task asked for alone does not get
+    all of its family's. A step is one setup, gate or turn.
+    """
 
     slots: int
     most_slots: int
@@ -34,12 +43,13 @@ class Effort:
     least_rounds: int
     seconds: float
     step_seconds: float
+    task_seconds: float = 6.0
 
 
 EFFORTS: dict[Tier, Effort] = {
     "quick": Effort(1, 1, rounds=15, least_rounds=5, seconds=45.0, step_seconds=20.0),
-    "default": Effort(5, 10, rounds=30, least_rounds=10, seconds=260.0, step_seconds=60.0),
-    "thorough": Effort(10, 10, rounds=60, least_rounds=60, seconds=float("inf"), step_seconds=60.0),
+    "default": Effort(5, 10, rounds=60, least_rounds=10, seconds=260.0, step_seconds=60.0),
+    "thorough": Effort(10, 10, rounds=60, least_rounds=60, seconds=inf, step_seconds=60.0, task_seconds=inf),
 }
 
 
@@ -50,7 +60,9 @@ class Plan:
     run_id: str
     command: list[str]
     tier: Tier
+    budget: float | None
     peers: bool
+    variants: list[str]
     seed: int
     stamp: str
     fingerprint: str
@@ -60,13 +72,21 @@ class Plan:
 
     @property
     def effort(self) -> Effort:
-        """What this plan's tier spends."""
-        return EFFORTS[self.tier]
+        """What this plan's tier spends; with a budget a task may take whatever part of it is its own."""
+        effort = EFFORTS[self.tier]
+        return effort if self.budget is None else replace(effort, task_seconds=inf)
 
     @property
     def families(self) -> list[str]:
         """The families in the order of their tasks."""
         return list(dict.fromkeys(task["family"] for task in self.tasks))
+
+    def seconds(self, family: str) -> float:
+        """Return what a family may take: its tier's seconds, or its tasks' part of the budget."""
+        if self.budget is None:
+            return self.effort.seconds
+        raced = {name: len(self.raced(name)) for name in self.families}
+        return (self.budget - REPORT_SECONDS) * raced[family] / max(sum(raced.values()), 1)
 
     def slot_seed(self, slot: int) -> int:
         """Return the seed of a slot's data and of its PYTHONHASHSEED."""
@@ -90,23 +110,30 @@ class Plan:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read the plan of a run folder."""
-        record = json.loads((folder / "plan.json").read_text("utf-8"))
-        record.pop("slots")
-        return cls(**record)
+        try:
+            record = json.loads((folder / "plan.json").read_text("utf-8"))
+        except ValueError:
+            raise ValueError(f"{folder / 'plan.json'} is damaged: start a new run") from None
+        names = [each.name for each in fields(cls)]
+        if missing := sorted(set(names) - record.keys()):
+            raise ValueError(f"{folder} was planned by another version of the bench: no {', '.join(missing)}")
+        return cls(**{name: record[name] for name in names})
 
 
 @dataclass(frozen=True)
 class Job:
-    """The orders of one worker process: these tasks, in this slot, within these seconds."""
+    """The orders of one worker process: a slot, its tasks, and how long each has for its rounds."""
 
+    supervisor: int
     work: str
     slot: int
     seed: int
     tasks: list[str]
+    seconds: float
     peers: bool
+    variants: list[str]
     rounds: int
     least_rounds: int
-    seconds: float
     quarantine: list[dict[str, str]]
 
     @classmethod
@@ -115,9 +142,9 @@ class Job:
         return cls(**json.loads(path.read_text("utf-8")))
 
 
-def tasks_folder() -> Path:
+def tasks_folder(root: Path = ROOT) -> Path:
     """Return the folder whose modules declare the races; HOTPATH_TASKS names another one."""
-    return Path(os.environ.get("HOTPATH_TASKS") or ROOT / "bench" / "tasks")
+    return Path(os.environ.get("HOTPATH_TASKS") or root / "bench" / "tasks")
 
 
 def families() -> list[str]:
@@ -137,27 +164,66 @@ def tasks_of(family: str) -> list[Task]:
     return tasks
 
 
-def contestants_of(task: Task, seed: int, *, peers: bool = True) -> list[Contestant]:
-    """Make the data of a task from a seed and return everyone who races on it."""
+class NotRunError(Exception):
+    """A task of which there is nothing to be timed."""
+
+
+def contestants_of(
+    task: Task, seed: int, *, peers: bool = True, variants: Collection[str] = ()
+) -> list[Contestant]:
+    """Make the data of a task from a seed and return everyone who races on it.
+
+    ``variants`` leaves out those of ours that are neither one of them nor the anchor.
+    """
     found: list[Contestant] = _module(task.family).contestants(task, seed)
     names = [contestant.name for contestant in found]
     if len(set(names)) < len(names):
         raise ValueError(f"{task.id} has two contestants of one name: {', '.join(sorted(names))}")
     if task.anchor not in names:
         raise ValueError(f"{task.id}: its anchor {task.anchor!r} is none of {', '.join(names)}")
+    if variants and task.family != SELF_CHECK:
+        chosen = [c for c in found if c.role == "ours" and _named(c.name, variants)]
+        if not chosen:
+            raise NotRunError(f"{', '.join(variants)} not in this race")
+        found = [c for c in found if c.role != "ours" or c.name == task.anchor or c in chosen]
     return [c for c in found if peers or c.role != "peer"]
 
 
-def select(tier: Tier, chosen: Sequence[str] = (), globs: Sequence[str] = ()) -> list[Task]:
-    """Return the tasks of a tier (and the tiers below), of some families, whose id matches a pattern."""
+def _named(contestant: str, variants: Collection[str]) -> bool:
+    """Whether a contestant is one of the variants, as it is or in some configuration that its name adds."""
+    return any(contestant == name or contestant.startswith(f"{name} ") for name in variants)
+
+
+def variants_of(family: str) -> set[str]:
+    """Return the names of ours in a family, as its tasks and the library's catalogue have them."""
+    from algos import FAMILIES
+    from algos.catalog import variants
+
+    listed = {variant.name for variant in variants(family)} if family in FAMILIES else set()
+    return listed | {task.anchor for task in tasks_of(family)}
+
+
+def select(
+    tier: Tier, chosen: Sequence[str] = (), globs: Sequence[str] = (), variants: Sequence[str] = ()
+) -> list[Task]:
+    """Return the tasks of a tier (and the tiers below), of some families, whose id matches a pattern.
+
+    ``variants`` leaves out the families that have none of them.
+    """
     known = families()
     if unknown := sorted(set(chosen) - set(known)):
         raise ValueError(f"no tasks for {', '.join(unknown)}: choose of {', '.join(known) or 'none at all'}")
+    searched = [family for family in known if not chosen or family in chosen]
+    if variants:
+        ours = {family: variants_of(family) for family in searched}
+        if unknown := sorted(set(variants).difference(*ours.values())):
+            known = sorted(set().union(*ours.values()))
+            raise ValueError(f"no variant {', '.join(unknown)}: choose of {', '.join(known)}")
+        searched = [family for family in searched if not ours[family].isdisjoint(variants)]
     patterns = [glob if "*" in glob else f"*{glob}*" for glob in globs]
     return [
         task
-        for family in known
-        if not chosen or family in chosen
+        for family in searched
         for task in tasks_of(family)
         if TIERS.index(task.tier) <= TIERS.index(tier)
         and (not patterns or any(fnmatchcase(task.id, pattern) for pattern in patterns))
@@ -171,13 +237,13 @@ def find(ids: Iterable[str]) -> list[Task]:
     return [known[i] for i in wanted]
 
 
-def stamp() -> str:
+def stamp(root: Path = ROOT) -> str:
     """Digest all code a figure depends on: the library, the harness, the tasks, but not the report."""
     digest = hashlib.sha256()
-    folders = {ROOT / "algos", ROOT / "bench", tasks_folder()}
+    folders = {root / "algos", root / "bench", tasks_folder(root)}
     for folder in sorted(folders):
         for path in sorted(folder.rglob("*.py")):
-            if (ROOT / "bench" / "report") not in path.parents:
+            if (root / "bench" / "report") not in path.parents:
                 digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -198,9 +264,12 @@ def entrant(contestant: Contestant) -> dict[str, str]:
 
 
 def broken(task: Task, slot: int, error: Exception) -> dict[str, Any]:
-    """Return the results of a task whose contestants could not be made: one row that says why."""
-    note = f"{type(error).__name__}: {first_line(error)}"
-    row = {"contestant": task.anchor, "status": "ERROR", "note": note}
+    """Return the results of a task that has no contestants: one row that says why."""
+    if isinstance(error, NotRunError):
+        status, note = "NOT RUN", str(error)
+    else:
+        status, note = "ERROR", f"{type(error).__name__}: {first_line(error)}"
+    row = {"contestant": task.anchor, "status": status, "note": note}
     return {"task": task.id, "slot": slot, "seconds": 0.0, "contestants": [row], "samples": []}
 
 
@@ -209,12 +278,21 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [""])[0]
 
 
+def now() -> datetime:
+    """Return the time in UTC, to the second."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a file that is either absent or complete, whenever the process dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 @cache
@@ -229,4 +307,6 @@ def _load(path: Path) -> ModuleType:
 
 
 def _module(family: str) -> ModuleType:
+    if family == SELF_CHECK:
+        return import_module("bench.selfcheck")
     return _load(tasks_folder() / f"{family}.py")

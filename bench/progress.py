@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from bench.barrier import Step
+
+EARLY = 0.05  # of all units: before that, nobody knows how long one takes
 
 
 class Reporter:
@@ -65,7 +69,12 @@ class Reporter:
 
     def _left(self) -> str:
         fresh, left = self.done - self.begun, self.total - self.done
-        if fresh <= 0 or left <= 0:
+        if fresh < EARLY * self.total or left <= 0:
             return ""
         seconds = (time.monotonic() - self.started) / fresh * left
         return f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
+
+
+def shown(path: Path) -> str:
+    """Return a path as short as it can be typed."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench import stats
 from bench.arm import LONGEST_SPAN_NS, Arm, Span
 from bench.plan import first_line
 
@@ -43,19 +44,23 @@ REFILL_BYTES_PER_NS = 10
 TURN_SPANS = 3  # a turn's warming takes up to two spans
 SLOW, SLOW_EVERY = 50, 3  # that many times slower than the anchor, or too dear: a turn in every third round
 GATE_NS = 30_000_000
-SETUP_SHARE = 0.25  # of the seconds; a contestant that uses up its part of it has fewer instances
-ROUNDS_SHARE = 0.35  # of the seconds at least, whatever preparing took
+SETUP_SHARE = 0.5  # in relation to the seconds; a contestant that uses up its part has fewer instances
 INSTANCES = 5
 DEAR_NS = 400_000_000  # a setup above this is not made again
 COMPILED = {"ours", "control", "limit"}  # whose first setup and first call may be a compiler's work ...
 COMPILE_NS = 1_600_000_000  # ... which rarely takes longer
 HOPELESS_NS = 5e9
+STEADY, LOOK_EVERY = 0.01, 5  # an interval over rounds this narrow is enough; how often to look, in rounds
+UNJUDGED = {"null", "limit"}
 COLD_ROUNDS = 2
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How long to race: rounds, fewer (but not below ``least_rounds``) when the seconds run out."""
+    """How long to race: rounds, fewer (but not below ``least_rounds``) when all is steady or time is up.
+
+    The seconds are those of the rounds: what setups and the gate take is nobody's choice.
+    """
 
     rounds: int = 15
     least_rounds: int = 5
@@ -80,6 +85,7 @@ class Race:
         self.rng = random.Random(seed)
         self.arms = [Arm(contestant) for contestant in contestants]
         self.samples: list[dict[str, Any]] = []
+        self.warm: dict[str, stats.Rounds] = {arm.name: {} for arm in self.arms}
         self.limit = 0  # items a call is handed, known once the pool has been seen
         self.ballast: list[bytearray] = []
         self.ends = float("inf")
@@ -96,21 +102,20 @@ class Race:
 
     def prepare(self) -> None:
         """Set up, gate and calibrate everyone; compilation and first calls happen here."""
-        self.ends = perf_counter_ns() + self.protocol.seconds * 1e9
         arms = self.rng.sample(self.running, len(self.running))
         self._each(arms, "setup", self._set_up)
         arms.sort(key=lambda arm: arm.name != self.task.anchor)  # the anchor's speed sets the scale
         self._each(arms, "gate", self._probe)
         self._each(arms, "gate", self._gate)
-        self.ends = max(self.ends, perf_counter_ns() + self.protocol.seconds * 1e9 * ROUNDS_SHARE)
-        spare_ns = (self.ends - perf_counter_ns()) / max(len(self.running), 1)
+        self.ends = perf_counter_ns() + self.protocol.seconds * 1e9
+        spare_ns = self.protocol.seconds * 1e9 / max(len(self.running), 1)
         self._each(arms, "calibrate", lambda arm: self._calibrate(arm, spare_ns))
 
     def run(self) -> None:
         """Time everyone in rounds, warm and then cold."""
         with _quiet():
             for round_ in range(self.protocol.rounds):
-                if round_ >= self.protocol.least_rounds and perf_counter_ns() > self.ends:
+                if round_ >= self.protocol.least_rounds and (perf_counter_ns() > self.ends or self._steady()):
                     break
                 self._round(round_, [arm for arm in self.running if round_ % arm.every == 0])
             self._cold_rounds()
@@ -234,6 +239,15 @@ class Race:
                 span = arm.span(arm.calls, arm.pieces)
                 self._record(arm, span, round=round_, order=order, cold=False, warm_passes=passes)
 
+    def _steady(self) -> bool:
+        """Whether more rounds would add nothing that other processes do not blur: decided on width alone."""
+        anchor = self.warm[self.task.anchor]
+        if len(anchor) % LOOK_EVERY:
+            return False
+        judged = [arm for arm in self.running if arm.every == 1 and arm.contestant.role not in UNJUDGED]
+        others = [self.warm[arm.name] for arm in judged if arm.name != self.task.anchor]
+        return all(stats.compare({0: anchor}, {0: other}).width < STEADY for other in others)
+
     def _cold_rounds(self) -> None:
         """Time single calls right after everything has been pushed out of the caches."""
         near = SLOW * self._reference_ns()
@@ -249,6 +263,8 @@ class Race:
     def _record(self, arm: Arm, span: Span, **where: Any) -> None:
         who = {"contestant": arm.name, "instance": arm.instance}
         self.samples.append(who | where | span._asdict())
+        if not where["cold"]:
+            self.warm[arm.name][where["round"]] = span.ns_item
         arm.turns += 1
 
 

@@ -294,6 +294,8 @@ def _run(plan: Plan) -> dict[str, Any]:
         "run_id": plan.run_id,
         "command": plan.command,
         "tier": plan.tier,
+        "budget": plan.budget,
+        "variants": plan.variants,
         "families": plan.families,
         "peers": plan.peers,
         "seed": plan.seed,

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import run
+from bench.options import REPORTS, create
 from bench.plan import ROOT, write_json
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def race(names: Sequence[str], options: argparse.Namespace, argv: Sequence[str])
     commits = [commit(name) for name in names]
     short = "-".join(sha[:10].replace(WORKING_TREE, "tree") for sha in commits)
     run_id = f"compare-{short}-{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}"
-    parent = Path(options.out) if options.out else run.REPORTS / run_id
+    parent = Path(options.out) if options.out else REPORTS / run_id
     with tempfile.TemporaryDirectory(prefix="hotpath-") as scratch:
         os.environ["NUMBA_CACHE_DIR"] = f"{scratch}/numba"  # what is compiled in the trees goes with them
         sides = []
@@ -75,7 +76,7 @@ def race(names: Sequence[str], options: argparse.Namespace, argv: Sequence[str])
             root = Path(scratch).resolve() / letter
             broken = _copy(sha, root)
             half = {"out": str(parent / letter), "budget": options.budget and options.budget / 2}
-            plan, folder = run.create(argparse.Namespace(**vars(options) | half), ["compare", *argv], root)
+            plan, folder = create(argparse.Namespace(**vars(options) | half), ["compare", *argv], root)
             plan = _described(plan, f"{run_id}/{letter}", sha)
             plan.write(folder)
             write_json(folder / "work" / "quarantine.json", _unable(plan, broken))

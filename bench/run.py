@@ -1,42 +1,30 @@
 """The supervisor of ``python -m bench``: one worker process at a time, slot by slot, whatever they do.
 
-It writes the plan first, runs the slots of different families in turn, survives contestants that crash
-or hang, goes on where an earlier run was stopped, and leaves a valid report in every case. How long one
-setup, gate or turn may take is the tier's to say, or HOTPATH_STEP_TIMEOUT's, in seconds.
+It runs the slots of different families in turn, survives contestants that crash or hang, goes on where an
+earlier run was stopped, and leaves a valid report in every case. How long one setup, gate or turn may take
+is the tier's to say, or HOTPATH_STEP_TIMEOUT's, in seconds.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import shutil
-from datetime import UTC, datetime
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bench import barrier, env, first_call, results
-from bench.plan import (
-    ROOT,
-    Job,
-    Plan,
-    broken,
-    contestants_of,
-    describe,
-    entrant,
-    select,
-    stamp,
-    write_json,
-)
-from bench.progress import Reporter
+from bench.budget import LEAST_SECONDS, Budget
+from bench.plan import ROOT, Job, broken, contestants_of, entrant, now, stamp, write_json
+from bench.progress import Reporter, shown
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
+    from pathlib import Path
 
-    from bench.schema import Tier
+    from bench.plan import Plan
+    from bench.schema import Task
 
-REPORTS = ROOT / "reports"
 ONE_THREAD = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS", "POLARS_MAX_THREADS",
@@ -46,7 +34,6 @@ PYTEST = (
     "bench/test_race.py",
 )  # fmt: skip
 UNWANTED = ("OPENBLAS_CORETYPE", "PYTEST_ADDOPTS", "PYTEST_PLUGINS")
-WORKER_START_SECONDS = 2.0
 WIDE = 0.03  # an interval below this fits into the band of "same" with room to be off centre
 INTERRUPTED = 130
 
@@ -56,11 +43,11 @@ class HaltError(Exception):
 
 
 class Supervisor:
-    """Brings one plan to its end in its folder."""
+    """Brings one plan to its end in its folder, with the code below ``root``."""
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
-        self.plan, self.folder, self.work = plan, folder, folder / "work"
-        self.effort = plan.effort
+    def __init__(self, plan: Plan, folder: Path, root: Path = ROOT) -> None:
+        self.plan, self.folder, self.work, self.root = plan, folder, folder / "work", root
+        self.effort, self.budget, self.over = plan.effort, Budget(plan, self.work), False
         self.step_seconds = float(os.environ.get("HOTPATH_STEP_TIMEOUT") or self.effort.step_seconds)
         per_slot = sum(len(plan.raced(family)) for family in plan.families)
         total = per_slot * self.effort.slots + len(plan.first_calls())
@@ -75,14 +62,44 @@ class Supervisor:
         reason, code = "", 0
         try:
             with self.reporter:
-                self._everything()
+                self.first_calls()
+                for slot in range(self.effort.most_slots):
+                    self.slot(slot)
         except KeyboardInterrupt:
             reason, code = "interrupted", INTERRUPTED
         except HaltError as halt:
             reason, code = str(halt), 1
-        goes_on = reason and stamp() == self.plan.stamp
-        again = f"nox -s bench -- --resume {_shown(self.folder)}" if goes_on else ""
-        results.merge(self.folder, self.plan, ended=_now().isoformat(), reason=reason, resume=again)
+        except OSError as error:  # a full disk, for one
+            reason, code = _told(error), 1
+        try:
+            self.finish(reason)
+        except KeyboardInterrupt:
+            code = self._unreported("interrupted", INTERRUPTED)
+        except OSError as error:
+            code = self._unreported(_told(error), 1)
+        return code
+
+    def first_calls(self) -> None:
+        """Time the first calls of fresh processes, once per run."""
+        for task in self.plan.first_calls():
+            if self._pending(0, [task.id]):
+                self.reporter.step(barrier.Step(task.id, "", "first call", 0.0), self.done())
+                self._first_call(task)
+                self.reporter.stage(task.id, self.done())
+
+    def slot(self, slot: int) -> None:
+        """Race every task of every family in a slot; in those past the planned ones, where more is needed."""
+        for family in self.plan.families:
+            if slot < self.effort.slots:
+                self._slot(slot, family, self.plan.raced(family))
+            elif (wide := self._wide(family)) and self.budget.affords(family, wide):
+                self.reporter.extend(len(wide))
+                self._slot(slot, family, wide)
+
+    def finish(self, reason: str = "") -> None:
+        """Merge and render what there is; a reason says why it is not all."""
+        again = self._again if reason and stamp(self.root) == self.plan.stamp else ""
+        results.merge(self.folder, self.plan, ended=now().isoformat(), reason=reason, resume=again)
         if not reason:
             shutil.rmtree(self.work)
         report(self.folder)
@@ -90,51 +107,64 @@ class Supervisor:
             self.reporter.say(f"Stopped: {reason}. The report holds what is finished.")
         if again:
             self.reporter.say(f"To go on: {again}")
+
+    @property
+    def _again(self) -> str:
+        return f"nox -s bench -- --resume {shown(self.folder)}"
+
+    def _unreported(self, why: str, code: int) -> int:
+        """Say what to do about a report that is not, or not wholly, written."""
+        if self.work.exists():
+            self.reporter.say(f"No report: {why}. What is finished is kept; to go on: {self._again}")
+        else:
+            folder = shown(self.folder)
+            self.reporter.say(f"No report: {why}. All is measured; to render it: nox -s report -- {folder}")
         return code
 
-    def _everything(self) -> None:
-        self._first_calls()
-        for slot in range(self.effort.slots):
-            for family in self.plan.families:
-                self._slot(slot, family, self.plan.raced(family))
-        self._wide_ones()
+    def _wide(self, family: str) -> list[str]:
+        """Return the tasks with wide intervals: decided once, on width alone, not to seek a verdict."""
+        return [task for task in self.plan.raced(family) if self._widths[task] > WIDE]
 
-    def _wide_ones(self) -> None:
-        """Give tasks with wide intervals more slots: decided once, on width alone, not to seek a verdict."""
-        found = results.widths(self.folder, self.plan, self.effort.slots)
-        for slot in range(self.effort.slots, self.effort.most_slots):
-            for family in self.plan.families:
-                tasks = [task for task in self.plan.raced(family) if found[task] > WIDE]
-                if tasks and self._spent(family) * (1 + 1 / slot) < self.effort.seconds:
-                    self.reporter.extend(len(tasks))
-                    self._slot(slot, family, tasks)
+    @cached_property
+    def _widths(self) -> dict[str, float]:
+        return results.widths(self.folder, self.plan, self.effort.slots)
 
     def _slot(self, slot: int, family: str, tasks: Sequence[str]) -> None:
         """Run one family's tasks in one worker, and in another for as long as one dies on the way."""
+        died: set[tuple[str, str]] = set()
         if not self._pending(slot, tasks):
             return
         while pending := self._pending(slot, tasks):
-            if stamp() != self.plan.stamp:
+            if stamp(self.root) != self.plan.stamp:
                 raise HaltError("the code was edited while the run was going on: start a new one")
-            end = self._worker(slot, family, pending)
-            if end.step.task in pending and end.status != "ok" and end.step.phase != "results":
+            end = self._worker(slot, family, pending, len(tasks))
+            left = self._pending(slot, tasks)
+            who = end.step.task, end.step.contestant
+            if not left or (end.status == "ok" and left != pending):
+                continue
+            if end.status == "CRASHED" and who not in died:  # it may not have been its own doing
+                died.add(who)
+                self.reporter.say(f"{_named(*who)}: {end.note}; once more, in a new worker")
+            elif end.step.task in left:
                 self._bar(end)
-            elif self._pending(slot, tasks) == pending:
-                raise HaltError(f"a worker got nowhere ({end.note}): see {_shown(self._log(slot, family))}")
+            elif left == pending:
+                raise HaltError(f"a worker got nowhere ({end.note}): see {shown(self._log(slot, family))}")
         self.reporter.stage(f"slot {slot} of {family}", self.done())
 
-    def _worker(self, slot: int, family: str, tasks: Sequence[str]) -> barrier.End:
+    def _worker(self, slot: int, family: str, tasks: Sequence[str], due: int) -> barrier.End:
         """Run one worker process to its end, and write down what disturbed it."""
         seed = self.plan.slot_seed(slot)
         job = Job(
+            supervisor=os.getpid(),
             work=str(self.work),
             slot=slot,
             seed=seed,
             tasks=list(tasks),
+            seconds=self._rounds(slot, family, tasks, due),
             peers=self.plan.peers,
+            variants=self.plan.variants,
             rounds=self.effort.rounds,
             least_rounds=self.effort.least_rounds,
-            seconds=self._seconds(slot, family),
             quarantine=results.quarantine(self.work),
         )
         orders, crumb, log = self.work / "job.json", self.work / "breadcrumb", self._log(slot, family)
@@ -143,10 +173,10 @@ class Supervisor:
         log.parent.mkdir(exist_ok=True)
         before = env.Disturbance.now()
         with log.open("ab") as out:
-            process = barrier.start([*PYTEST, f"--race-job={orders}"], worker_env(seed), out)
+            process = barrier.start([*PYTEST, f"--race-job={orders}"], worker_env(seed), self.root, out)
         try:
             return barrier.watch(
-                process, crumb, self.step_seconds, lambda step: self.reporter.step(step, self.done())
+                process, crumb, log, self.step_seconds, lambda step: self.reporter.step(step, self.done())
             )
         finally:
             barrier.kill(process)
@@ -155,20 +185,27 @@ class Supervisor:
             record |= env.Disturbance.now().since(before)
             write_json(self.work / "workers" / f"{slot}.{family}.{attempt}.json", record)
 
-    def _first_calls(self) -> None:
-        """Time the first calls of fresh processes, once per run."""
-        for task in self.plan.first_calls():
-            if self._pending(0, [task.id]):
-                self.reporter.step(barrier.Step(task.id, "", "first call", 0.0), self.done())
-                seed = self.plan.slot_seed(0)
-                try:
-                    contestants = contestants_of(task, seed, peers=self.plan.peers)
-                    write_json(self.work / "entrants" / f"{task.id}.json", [entrant(c) for c in contestants])
-                    found = first_call.measure(task, contestants, worker_env(seed), self.step_seconds)
-                except Exception as error:
-                    found = broken(task, 0, error)
-                write_json(self._result(0, task.id), found)
-                self.reporter.stage(task.id, self.done())
+    def _rounds(self, slot: int, family: str, tasks: Sequence[str], due: int) -> float:
+        """Return the seconds of every task's rounds; say so, once, if a run must take longer than it may."""
+        seconds = self.budget.seconds(slot, family, len(tasks), due)
+        rounds = self.budget.rounds(tasks, seconds)
+        if rounds == LEAST_SECONDS and not self.over:
+            self.over = True
+            self.reporter.say(
+                f"{seconds:.0f} s are too few for a slot of {len(tasks)} tasks of {family}: "
+                "each is given the least it needs, and the run takes longer."
+            )
+        return rounds
+
+    def _first_call(self, task: Task) -> None:
+        seed = self.plan.slot_seed(0)
+        try:
+            contestants = contestants_of(task, seed, peers=self.plan.peers, variants=self.plan.variants)
+            write_json(self.work / "entrants" / f"{task.id}.json", [entrant(c) for c in contestants])
+            found = first_call.measure(task, contestants, worker_env(seed), self.root, self.step_seconds)
+        except Exception as error:
+            found = broken(task, 0, error)
+        write_json(self._result(0, task.id), found)
 
     def _pending(self, slot: int, tasks: Sequence[str]) -> list[str]:
         """Return the tasks not yet finished in a slot, without those whose data cannot be made."""
@@ -180,20 +217,7 @@ class Supervisor:
         task, name = end.step.task, end.step.contestant
         entry = {"task": task, "contestant": name, "status": end.status, "note": end.note}
         write_json(self.work / "quarantine.json", [*results.quarantine(self.work), entry])
-        self.reporter.say(f"{end.status} {name or 'the data'} in {task}: {end.note}")
-
-    def _seconds(self, slot: int, family: str) -> float:
-        """Return a slot's seconds: what the family has left, shared by the slots to come."""
-        left = self.effort.seconds - self._spent(family)
-        last = self.effort.slots if slot < self.effort.slots else self.effort.most_slots
-        return max(left / (last - slot) - WORKER_START_SECONDS, 0.0)
-
-    def _spent(self, family: str) -> float:
-        """Return the seconds a family has had so far, in workers and in first calls."""
-        workers = (self.work / "workers").glob(f"*.{family}.*.json")
-        calls = (self._result(0, task.id) for task in self.plan.first_calls() if task.family == family)
-        paths = [*workers, *(path for path in calls if path.exists())]
-        return sum(json.loads(path.read_text("utf-8"))["seconds"] for path in paths)
+        self.reporter.say(f"{_named(task, name)}: {end.note}; {end.status}, and out of this race")
 
     def _result(self, slot: int, task: str) -> Path:
         return self.work / "slots" / str(slot) / f"{task}.json"
@@ -209,80 +233,19 @@ def worker_env(seed: int) -> dict[str, str]:
     return kept | dict.fromkeys(ONE_THREAD, "1") | own
 
 
-def create(options: argparse.Namespace, command: Sequence[str]) -> tuple[Plan, Path]:
-    """Decide what to run, and write it into a new folder."""
-    tier: Tier = options.tier
-    tasks = [describe(task) for task in select(tier, options.family, options.task)]
-    if not tasks:
-        raise ValueError(f"no task of tier {tier} matches: try --thorough, or another --family or --task")
-    machine, started = env.fingerprint(), _now()
-    run_id = f"{started:%Y-%m-%dT%H%M%SZ}-{machine['id']}"
-    folder = Path(options.out).resolve() if options.out else REPORTS / run_id
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} is not empty: choose another --out, or --resume {folder}")
-    plan = Plan(
-        run_id=run_id,
-        command=["python", "-m", "bench", *command],
-        tier=tier,
-        peers=not options.no_peers,
-        seed=options.seed,
-        stamp=stamp(),
-        fingerprint=machine["id"],
-        started=started.isoformat(),
-        tasks=tasks,
-        env=machine,
-    )
-    plan.write(folder)
-    (folder / "work").mkdir()
-    return plan, folder
-
-
-def resume(name: str) -> tuple[Plan, Path]:
-    """Find the run to go on with; refuse what could not be one measurement with the rest."""
-    folder = _find(name)
-    plan = Plan.read(folder)
-    if not (folder / "work").exists():
-        raise ValueError(
-            f"{folder} is complete; it can only be rendered anew: python -m bench report {folder}"
-        )
-    if (now := stamp()) != plan.stamp:
-        raise ValueError(
-            f"{folder} was measured with code {plan.stamp}, which is now {now}: "
-            "check out the code of that run, or start a new one without --resume"
-        )
-    if (now := env.fingerprint()["id"]) != plan.fingerprint:
-        raise ValueError(
-            f"{folder} was measured on machine {plan.fingerprint}, this one is {now}: "
-            "resume it there, or start a new run without --resume"
-        )
-    return plan, folder
-
-
 def report(folder: Path) -> None:
     """Render a folder's results and print the short table."""
+    if not (folder / "run.json").exists():
+        raise ValueError(f"no run.json in {folder}: name the folder of a run")
     rendering = importlib.import_module("bench.report")
     page = rendering.render(folder)
     rendering.terminal_table(folder)
-    print(f"report: {_shown(page)}")
+    print(f"report: {shown(page)}")
 
 
-def _find(name: str) -> Path:
-    if not name:
-        stopped = sorted(path.parent for path in REPORTS.glob("*/work"))
-        if not stopped:
-            raise ValueError(
-                f"no stopped run in {REPORTS}: name its folder, or start a new run without --resume"
-            )
-        return stopped[-1]
-    folder = next((path for path in (Path(name), REPORTS / name) if (path / "plan.json").exists()), None)
-    if folder is None:
-        raise ValueError(f"no plan.json in {name} or {REPORTS / name}: name the folder of a stopped run")
-    return folder.resolve()
+def _named(task: str, contestant: str) -> str:
+    return f"{contestant or 'the data'} of {task}" if task else "a worker"
 
 
-def _shown(path: Path) -> str:
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)
+def _told(error: OSError) -> str:
+    return ": ".join(str(part) for part in (error.strerror, error.filename) if part) or str(error)

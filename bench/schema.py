@@ -148,7 +148,8 @@ FILES = ("samples.parquet", "summary.parquet", "quality.parquet", "slots.parquet
          "tasks.json", "catalog.json", "env.json", "run.json")  # fmt: skip
 """The JSON files hold plain values:
 
-* ``run.json``: ``schema`` (version), ``run_id``, ``command`` (its words), ``tier``, ``families``, ``peers``,
+* ``run.json``: ``schema`` (version), ``run_id``, ``command`` (its words), ``tier``, ``budget`` (seconds),
+  ``variants`` (chosen), ``families``, ``peers``,
   ``seed``, ``slots`` (planned per task), ``rounds``, ``stamp`` (of the code), ``fingerprint``,
   ``started``, ``ended`` (UTC, ISO 8601), ``partial``, ``reason`` (why partial), ``resume`` (how to go on).
 * ``env.json``: ``id``, the stable facts by name (``cpu``, ``cores``, ``governor``, ``python``...;

@@ -15,7 +15,6 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -193,6 +192,8 @@ def _student(centre: Floats, error: Floats, freedom: float) -> Bounds:
 
     A p-value is against the nearer edge of the band, and 1 inside it.
     """
+    from scipy.special import stdtr, stdtrit  # a third of a second that a worker need not spend
+
     half = stdtrit(freedom, (1 + CONFIDENCE) / 2) * error
     outside = np.maximum(centre - math.log(FASTER), math.log(SLOWER) - centre)
     with np.errstate(divide="ignore", invalid="ignore"):  # slots that agree to the last bit have no error

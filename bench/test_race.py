@@ -1,8 +1,8 @@
 """The race as a pytest-benchmark test: one test per task, all its contestants in the one table.
 
-``pytest bench/test_race.py`` races the quick tasks in this one process, with every option of
-pytest-benchmark; since one process cannot judge, there are no verdicts. ``python -m bench`` runs
-the same test in its slots.
+``pytest bench/test_race.py`` races the quick tasks in this one process, with the options of
+pytest-benchmark; only how long is raced, and how often, is the race's own affair. Since one process
+cannot judge, there are no verdicts. ``python -m bench`` runs the same test in its slots.
 """
 
 from __future__ import annotations

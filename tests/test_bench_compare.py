@@ -363,7 +363,7 @@ def test_runs_with_nothing_in_common_are_no_success(cli):
 
 
 def test_a_run_is_found_by_its_name_among_the_reports(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(running, "REPORTS", tmp_path)
+    monkeypatch.setattr(comparing, "REPORTS", tmp_path)
     BASE.write(tmp_path / "one")
     replace(BASE, seed=2).write(tmp_path / "two")
     assert main(["one", "two"]) == 0

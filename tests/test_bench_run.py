@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-import json
-import os
-import signal
-import subprocess
 import sys
 import time
-from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
-from pytest_benchmark.fixture import BenchmarkFixture
+from stage import Stage, info, planned, summary, table
 
-from bench import arm as arm_module
 from bench import plan, race, results, run
-from bench.__main__ import main
-from bench.barrier import Breadcrumb, Step
-from bench.plan import ROOT, Effort, Plan
 from bench.race import Protocol, Race
 from bench.schema import FILES, SAMPLES, SUMMARY, Contestant, Gate, Quality, Slice, Task
 
@@ -37,11 +27,7 @@ from bench.schema import Contestant, Gate, Quality, Slice, Task
 
 TASKS = [
     Task("zoo", "pair", "ints", 10, tier="quick", anchor="plain"),
-    Task("zoo", "fates", "ints", 20, {"hits": 50}, tier="quick", anchor="plain"),
-    Task("zoo", "lies", "ints", 20, tier="quick", anchor="plain"),
-    Task("zoo", "gated", "ints", 30, tier="default", anchor="plain"),
-    Task("zoo", "dataless", "ints", 40, tier="thorough", anchor="plain"),
-    Task("zoo", "deadly", "ints", 50, tier="thorough", anchor="plain"),
+    Task("zoo", "duel", "ints", 20, {"hits": 50}, tier="thorough", anchor="rival"),
     Task("zoo", "first_call", "ints", 1, tier="default", anchor="plain"),
 ]
 
@@ -59,20 +45,7 @@ def check(answer, part):
     first = part.payload[0]
     return Gate(answer == part.truth, f"the sum from {first} on is {part.truth}, not {answer}", error=0.25)
 
-def raises(state, x):
-    raise RuntimeError("it broke\\nsecond line")
-
-def blocks(state, x):
-    Path(os.environ["ZOO_PID"]).write_text(str(os.getpid()))
-    while not Path(os.environ["ZOO_GATE"]).exists():
-        time.sleep(0.01)
-    return int(x.sum())
-
 def contestants(task, seed):
-    if task.op == "dataless":
-        raise LookupError("no such data")
-    if task.op == "deadly":
-        os._exit(3)
     pool = np.random.default_rng(seed).integers(0, 1000, 20_000)
 
     def slices(limit):
@@ -103,70 +76,15 @@ def contestants(task, seed):
         Contestant("nothing", "null", lambda state, x: None, slices),
         Contestant("maximum", "limit", lambda state, x: x.max(), slices),
     ]
-    if task.op == "gated":
-        return [*found, entry("blocks", "peer", blocks)]
-    if task.op in {"lies", "fates"}:
-        found.append(entry("wrong", "ours", lambda state, x: -1))
-    if task.op == "fates":
-        found += [
-            entry("segfault", "peer", lambda state, x: os.kill(os.getpid(), signal.SIGSEGV)),
-            entry("exit", "peer", lambda state, x: os._exit(7)),
-            entry("sleeper", "peer", lambda state, x: time.sleep(3600)),
-            entry("raises", "peer", raises),
-            entry("unready", "peer", setup=lambda seed: 1 // 0),
-            entry("absent", "peer", missing="pip install absent"),
-            entry("hopeless", "peer", estimate_setup=lambda: 77.4),
-        ]
+    if task.op == "duel":
+        found += [entry("rival", "ours"), entry("rival twice", "ours"), entry("third", "ours")]
     return found
 """
-
-SUPERVISOR = """
-import sys
-from types import SimpleNamespace
-from bench import run
-from bench.__main__ import main
-sys.modules["bench.report"] = SimpleNamespace(
-    render=lambda folder: folder / "index.html", terminal_table=lambda folder: None
-)
-run.stamp = lambda: "fixed"
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-class Stage:
-    """Runs the command line in this process on the made-up family, with a report that only counts."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        families = tmp_path / "families"
-        families.mkdir()
-        (families / "zoo.py").write_text(ZOO, "utf-8")
-        monkeypatch.setenv("HOTPATH_TASKS", str(families))
-        monkeypatch.setenv("HOTPATH_STEP_TIMEOUT", "2")
-        monkeypatch.setenv("ZOO_GATE", str(tmp_path / "gate"))
-        monkeypatch.setenv("ZOO_PID", str(tmp_path / "pid"))
-        report = ModuleType("bench.report")
-        vars(report).update(render=self.render, terminal_table=lambda _: None)
-        monkeypatch.setitem(sys.modules, "bench.report", report)
-        monkeypatch.setattr(run, "stamp", lambda: "fixed")  # the tests must not mind who edits what meanwhile
-        monkeypatch.setattr(run, "REPORTS", tmp_path / "reports")
-        monkeypatch.setitem(plan.EFFORTS, "default", Effort(2, 3, 6, 3, seconds=60.0, step_seconds=60.0))
-        self.folder = tmp_path / "run"
-        self.rendered = 0
-
-    def render(self, where: Path) -> Path:
-        assert where == self.folder
-        self.rendered += 1
-        return where / "index.html"
-
-    def __call__(self, *words: str) -> int:
-        code = main(words if "--resume" in words else [*words, "--out", str(self.folder)])
-        assert self.rendered == (code != 2)
-        return code
 
 
 @pytest.fixture
 def bench(monkeypatch, tmp_path) -> Stage:
-    return Stage(monkeypatch, tmp_path)
+    return Stage(monkeypatch, tmp_path, "zoo", ZOO)
 
 
 @pytest.fixture
@@ -178,62 +96,12 @@ def folder(bench) -> Path:
 def finished(tmp_path_factory) -> Path:
     """Race the default tier once, for several tests to look at what it left."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        stage = Stage(monkeypatch, tmp_path_factory.mktemp("finished"))
+        stage = Stage(monkeypatch, tmp_path_factory.mktemp("finished"), "zoo", ZOO)
         assert stage("--task", "pair", "first_call") == 0
     return stage.folder
 
 
-def table(folder: Path, name: str) -> list[dict]:
-    return pq.read_table(folder / f"{name}.parquet").to_pylist()
-
-
-def summary(folder: Path) -> dict[tuple[str, str], dict]:
-    return {(row["task"].split(".")[1], row["contestant"]): row for row in table(folder, "summary")}
-
-
-def info(folder: Path, name: str = "run"):
-    return json.loads((folder / f"{name}.json").read_text("utf-8"))
-
-
-def wait_for(condition, seconds: float = 20.0) -> None:
-    """Poll until something has come true; the bound only keeps a failure from hanging."""
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends, "it never came true"
-        time.sleep(0.01)
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 # Whole runs
-
-
-def test_whatever_a_contestant_does_it_has_a_row_and_the_others_are_timed(bench, folder):
-    assert bench("--quick", "--task", "fates") == 0
-    rows = {name: row for (_, name), row in summary(folder).items()}
-    assert {name: (row["status"], row["note"]) for name, row in rows.items() if row["status"] != "ok"} == {
-        "wrong": ("WRONG", rows["wrong"]["note"]),
-        "segfault": ("CRASHED", "SIGSEGV in its gate"),
-        "exit": ("CRASHED", "exit code 7 in its gate"),
-        "sleeper": ("TIMEOUT", "no answer from its gate after 2 s"),
-        "raises": ("ERROR", "RuntimeError: it broke (in its gate)"),
-        "unready": ("ERROR", "ZeroDivisionError: integer division or modulo by zero (in its setup)"),
-        "absent": ("NOT INSTALLED", "pip install absent"),
-        "hopeless": ("NOT RUN", "would take 77 s at this n"),
-    }
-    assert rows["wrong"]["note"].startswith("the sum from ")
-    assert rows["segfault"]["role"] == "peer"
-    timed = {row["contestant"] for row in table(folder, "samples")}
-    assert timed == {"plain", "again", "more", "nothing", "maximum"}
-    assert all(rows[name]["ns_item"] > 0 and rows[name]["verdict"] == "" for name in timed)
-    assert not rows["wrong"]["ns_item"]
-    assert table(folder, "slots")[0]["attempts"] == 4  # three took their worker down
 
 
 def test_a_full_run_leaves_every_file_and_nothing_else(finished):
@@ -253,7 +121,7 @@ def test_a_row_holds_what_was_measured_and_what_was_concluded(finished):
     assert (plain["ratio"], plain["verdict"], plain["anchor"], more["anchor"]) == (1.0, "", True, False)
     assert (plain["limit"], more["limit"]) == ("maximum", "")
     assert plain["limit_lo"] <= plain["limit_share"] <= plain["limit_hi"]
-    assert (plain["state_bytes"], plain["error"], plain["instances"]) == (8000, 0.25, 3)
+    assert (plain["state_bytes"], plain["error"], plain["instances"]) == (8000, 0.25, race.INSTANCES)
     assert plain["slots"] in {2, 3}
     assert plain["ns_q1"] <= plain["ns_item"] <= plain["ns_q3"]
     assert rows["nothing"]["verdict"] == ""
@@ -269,9 +137,11 @@ def test_samples_say_who_had_which_turn_in_which_slot(finished):
     for round_ in {s["round"] for s in first}:
         turns = [s for s in first if s["round"] == round_]
         assert sorted(s["order"] for s in turns) == list(range(5))
-    assert {s["instance"] for s in first} == {0, 1, 2}
+    assert {s["instance"] for s in first} == set(range(race.INSTANCES))
     assert all(s["wall_ns"] > 0 and s["items"] >= s["calls"] >= 1 and s["warm_passes"] >= 1 for s in first)
-    assert sum(s["cold"] for s in samples if s["contestant"] == "plain" and s["slot"] == 0) == 3
+    assert (
+        sum(s["cold"] for s in samples if s["contestant"] == "plain" and s["slot"] == 0) == race.COLD_ROUNDS
+    )
     seeds = [row["pythonhashseed"] for row in table(finished, "slots")]
     assert len(set(seeds)) == len(seeds) >= 2
 
@@ -305,140 +175,14 @@ def test_first_calls_are_timed_in_fresh_processes_cold_and_warm(finished):
     }
 
 
-def test_a_task_whose_data_cannot_be_made_costs_no_other_task(bench, folder, monkeypatch):
-    monkeypatch.setitem(plan.EFFORTS, "thorough", plan.EFFORTS["quick"])
-    assert bench("--thorough", "--task", "dataless", "deadly", "pair") == 0
-    rows = summary(folder)
-    assert (rows["dataless", "plain"]["status"], rows["dataless", "plain"]["note"]) == (
-        "ERROR", "LookupError: no such data",
-    )  # fmt: skip
-    assert (rows["deadly", "plain"]["status"], rows["deadly", "plain"]["note"]) == (
-        "CRASHED", "exit code 3 in its data",
-    )  # fmt: skip
-    assert rows["pair", "plain"]["status"] == "ok"
-
-
-def test_ctrl_c_leaves_a_partial_report_and_resuming_finishes_it(bench, folder, tmp_path):
-    command = [sys.executable, "-c", SUPERVISOR, "--task", "pair", "gated", "--out", str(folder)]
-    patient = {**os.environ, "HOTPATH_STEP_TIMEOUT": "600"}
-    pid = tmp_path / "pid"
-    with subprocess.Popen(command, cwd=ROOT, env=patient, stdout=subprocess.PIPE, text=True) as supervisor:
-        try:
-            wait_for(lambda: supervisor.poll() is not None or (pid.exists() and pid.read_text()))
-        finally:
-            supervisor.send_signal(signal.SIGINT)
-        told, _ = supervisor.communicate(timeout=20)
-    assert supervisor.returncode == 130
-    worker = int(pid.read_text())
-    wait_for(lambda: not alive(worker))
-    assert info(folder)["resume"] == f"nox -s bench -- --resume {folder}"
-    assert info(folder)["resume"] in told
-    assert (info(folder)["partial"], info(folder)["reason"]) == (True, "interrupted")
-    rows = summary(folder)
-    assert rows["pair", "plain"]["status"] == "ok"
-    assert (rows["gated", "blocks"]["status"], rows["gated", "blocks"]["role"]) == ("NOT RUN", "peer")
-    before = {s["t0_ns"] for s in table(folder, "samples")}
-
-    (tmp_path / "gate").touch()
-    assert bench("--resume", str(folder)) == 0
-    assert info(folder)["partial"] is False
-    assert not (folder / "work").exists()
-    assert before < {s["t0_ns"] for s in table(folder, "samples")}  # nothing finished was raced again
-    assert summary(folder)["gated", "blocks"]["status"] == "ok"
-
-
 def test_a_run_whose_code_is_edited_meanwhile_stops_and_says_so(bench, folder, monkeypatch, capsys):
-    stamps = iter(["one", "one", *["two"] * 10])
-    monkeypatch.setattr(run, "stamp", lambda: next(stamps))
+    stamps = iter(["fixed", *["edited"] * 10])
+    monkeypatch.setattr(run, "stamp", lambda _root=None: next(stamps))
     assert bench("--task", "pair") == 1
     assert "edited while the run was going on" in info(folder)["reason"]
     assert summary(folder)["pair", "plain"]["slots"] == 1
     assert "edited" in capsys.readouterr().out
     assert info(folder)["resume"] == ""  # it would be refused
-
-
-# Plans and resuming
-
-
-def planned(**changes) -> Plan:
-    known = {
-        "run_id": "r",
-        "command": [],
-        "tier": "default",
-        "peers": True,
-        "seed": 0,
-        "stamp": "fixed",
-        "fingerprint": "f",
-        "started": "2026-01-01T00:00:00+00:00",
-        "env": {"id": "f", "volatile": {"packages": {}}},
-        "tasks": [plan.describe(Task("zoo", "pair", "ints", 10, anchor="plain"))],
-    }
-    return Plan(**(known | changes))
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"stamp": "older"}, "measured with code older, which is now fixed: check out the code of that run"),
-        ({}, "measured on machine f, this one is"),
-    ],
-)
-def test_resuming_refuses_another_code_or_machine_and_says_what_to_do(bench, folder, capsys, changes, said):
-    planned(**changes).write(folder)
-    (folder / "work").mkdir()
-    assert bench("--resume", str(folder)) == 2
-    told = capsys.readouterr().err
-    assert said in told
-    assert "start a new" in told
-
-
-def test_resuming_needs_an_unfinished_run(bench, folder, capsys):
-    assert bench("--resume") == 2
-    assert "no stopped run" in capsys.readouterr().err
-    assert bench("--resume", "nowhere") == 2
-    assert "no plan.json in nowhere" in capsys.readouterr().err
-    assert bench("--resume", "nowhere", "--quick") == 2
-    assert "give --resume no others" in capsys.readouterr().err
-    planned().write(folder)
-    assert bench("--resume", str(folder)) == 2
-    assert f"python -m bench report {folder}" in capsys.readouterr().err
-
-
-def test_a_plan_is_read_back_as_it_was_written(tmp_path):
-    planned().write(tmp_path)
-    assert Plan.read(tmp_path) == planned()
-    slots = info(tmp_path, "plan")["slots"]
-    assert [slot["slot"] for slot in slots] == list(range(10))
-    assert len({slot["seed"] for slot in slots}) == 10
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--family", "nil"], "no tasks for nil: choose of zoo"),
-        (["--task", "nil"], "no task of tier default matches"),
-    ],
-)
-def test_a_selection_that_is_empty_is_an_error(bench, capsys, words, said):
-    assert bench(*words) == 2
-    assert said in capsys.readouterr().err
-
-
-def test_a_folder_with_something_in_it_is_not_written_over(bench, folder, capsys):
-    folder.mkdir()
-    (folder / "mine").touch()
-    assert bench("--task", "pair") == 2
-    assert "is not empty" in capsys.readouterr().err
-
-
-@pytest.mark.usefixtures("bench")
-def test_tiers_contain_one_another():
-    chosen = [{task.op for task in plan.select(tier)} for tier in plan.TIERS]
-    assert chosen[0] < chosen[1] < chosen[2]
-    assert {task.op for task in plan.select("thorough", ["zoo"], ["*.deadly.*", "pair"])} == {
-        "deadly",
-        "pair",
-    }
 
 
 # The race itself
@@ -475,19 +219,6 @@ def test_a_dear_setup_is_made_once(monkeypatch):
     assert [len(arm.states) for arm in one.arms] == [2, 1]  # ours may have been compiling the first time
 
 
-def test_a_contestant_that_raises_in_a_later_round_is_out_with_its_reason():
-    left = iter(range(40))
-
-    def tires(_, items):
-        if next(left, None) is None:
-            raise KeyError("tired")
-        return len(items)
-
-    one = held([entrant("anchor"), entrant("tires", "peer", tires)], Protocol(1000, 3, seconds=1.0))
-    assert (one.arms[1].status, one.arms[0].status) == ("ERROR", "ok")
-    assert one.arms[1].note.startswith("KeyError: 'tired'")
-
-
 def test_a_very_slow_contestant_has_shorter_calls_and_fewer_turns():
     def slow(_, items):
         ends = time.perf_counter_ns() + 50_000 * len(items)
@@ -520,14 +251,6 @@ def test_errors_an_approximate_structure_is_entitled_to_are_weighted_by_items():
 def test_without_an_anchor_the_others_still_race():
     one = held([entrant("anchor", call=lambda *_: 1 // 0), entrant("other")])
     assert {s["contestant"] for s in one.samples} == {"other"}
-
-
-def test_a_clock_that_stands_still_ends_nothing_but_the_figures(monkeypatch):
-    monkeypatch.setattr(arm_module, "perf_counter_ns", lambda: 0)
-    monkeypatch.setattr(race, "MOST_CALLS", 8)
-    one = held([entrant("anchor")])
-    assert one.arms[0].status == "ok"
-    assert {s["ns_item"] for s in one.samples} == {0.0}
 
 
 def test_a_call_that_would_take_for_ever_is_not_run(monkeypatch):
@@ -620,59 +343,3 @@ def test_only_wide_intervals_of_the_first_slots_ask_for_more(tmp_path):
     merged(tmp_path, {"plain": "ours", "peer": "peer"})
     assert results.widths(tmp_path, planned(), slots=2) == {"zoo.pair.ints.n=10": 0.0}
     assert results.widths(tmp_path, planned(), slots=3)["zoo.pair.ints.n=10"] > 1
-
-
-def test_a_breadcrumb_is_the_last_step_and_nothing_of_longer_ones_before(tmp_path):
-    crumb = Breadcrumb(tmp_path / "crumb")
-    crumb.drop("a.task.with.a.long.name", "contestant", "gate")
-    crumb.drop("b", "", "data")
-    crumb.close()
-    last = Breadcrumb.read(tmp_path / "crumb")
-    assert last is not None
-    assert last[:3] == Step("b", "", "data", 0.0)[:3]
-    assert Breadcrumb.read(tmp_path / "none") is None
-
-
-# pytest-benchmark
-
-
-def by_hand(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "bench/test_race.py", "-q", "-p", "no:cacheprovider", *words]
-    return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
-
-
-@pytest.mark.usefixtures("bench")
-def test_by_hand_the_race_is_an_ordinary_benchmark(tmp_path):
-    done = by_hand("-k", "pair", "--benchmark-only", f"--benchmark-json={tmp_path / 'out.json'}")
-    assert done.returncode == 0, done.stdout
-    told = json.loads((tmp_path / "out.json").read_text())
-    assert [b["name"] for b in told["benchmarks"]] == ["plain", "again", "more", "nothing", "maximum"]
-    assert {b["group"] for b in told["benchmarks"]} == {"zoo.pair.ints.n=10"}
-    assert {len(b["stats"]["data"]) for b in told["benchmarks"]} == {15}  # aligned by round
-    assert "llvm_cpu" in told["machine_info"]
-
-
-@pytest.mark.usefixtures("bench")
-def test_by_hand_a_wrong_answer_fails_the_test_timed_or_not():
-    done = by_hand("-k", "pair or lies", "--benchmark-disable")
-    assert "1 failed, 1 passed" in done.stdout
-    assert "wrong: the sum from " in done.stdout
-
-
-def test_the_private_names_of_pytest_benchmark_are_still_there(request):
-    session = request.config._benchmarksession
-    assert isinstance(session.benchmarks, list)
-    accepted = inspect.signature(BenchmarkFixture.__init__).parameters
-    given = {"node", "add_stats", "logger", "warner", "disabled", *session.options}
-    required = {name for name, p in accepted.items() if p.default is inspect.Parameter.empty} - {"self"}
-    assert required <= given <= accepted.keys()
-    added: list[object] = []
-    node = SimpleNamespace(name="n", nodeid="n")
-    fixture = BenchmarkFixture(
-        node, add_stats=added.append, logger=session.logger, warner=None, disabled=False, **session.options
-    )
-    assert fixture._mode is None
-    made = fixture._make_stats(10)
-    made.update(50.0)
-    assert added == [made]
-    assert made.stats.data == [5.0]
