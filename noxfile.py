@@ -111,8 +111,10 @@ def compare(session: nox.Session) -> None:
 
 @nox.session(default=False, venv_backend="none")
 def docs(session: nox.Session) -> None:
-    """Write README's generated tables from reports/reference."""
-    session.run(_python(session), "-m", "bench.report.readme", *session.posargs, external=True)
+    """Write the generated tables: README's from reports/reference, those of how it is measured by simulation."""
+    python = _python(session)
+    session.run(python, "-m", "bench.report.readme", external=True)
+    session.run(python, "-m", "bench.simulate", external=True)
 
 
 @nox.session(default=False)

@@ -59,7 +59,7 @@ def test_the_document_names_the_settings_of_the_code():
         f"{race.COLD_ROUNDS} rounds time single calls",
         f"{usual.slots} slots of up to {usual.rounds} rounds for every task",
         f"narrower than {100 * race.STEADY:g} % (looked at every {race.LOOK_EVERY} rounds)",
-        f"up to {usual.most_slots} for tasks whose widest interval after the first {usual.slots}",
+        f"up to {usual.most_slots} slots for tasks whose widest interval after the first {usual.slots}",
         f"is above {100 * WIDE:g} %",
         f"never below {usual.least_rounds} rounds",
         f"({quick.step_seconds:g} s in a quick run, else {usual.step_seconds:g} s)",
