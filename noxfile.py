@@ -111,7 +111,7 @@ def compare(session: nox.Session) -> None:
 
 @nox.session(default=False, venv_backend="none")
 def docs(session: nox.Session) -> None:
-    """Write the generated tables: README's from reports/reference, those of how it is measured by simulation."""
+    """Write the generated tables of README and docs, from reports/reference and by simulation."""
     python = _python(session)
     session.run(python, "-m", "bench.report.readme", external=True)
     session.run(python, "-m", "bench.simulate", external=True)
