@@ -98,7 +98,8 @@ class Supervisor:
 
     def finish(self, reason: str = "") -> None:
         """Merge and render what there is; a reason says why it is not all."""
-        again = self._again if reason and stamp(self.root) == self.plan.stamp else ""
+        resumable = self.root == ROOT and stamp(self.root) == self.plan.stamp
+        again = self._again if reason and resumable else ""
         results.merge(self.folder, self.plan, ended=now().isoformat(), reason=reason, resume=again)
         if not reason:
             shutil.rmtree(self.work)
