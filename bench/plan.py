@@ -164,8 +164,8 @@ def tasks_of(family: str) -> list[Task]:
     return tasks
 
 
-class NotRunError(Exception):
-    """A task of which there is nothing to be timed."""
+class LeftOutError(Exception):
+    """A task in which none of the chosen variants races."""
 
 
 def contestants_of(
@@ -184,7 +184,7 @@ def contestants_of(
     if variants and task.family != SELF_CHECK:
         chosen = [c for c in found if c.role == "ours" and _named(c.name, variants)]
         if not chosen:
-            raise NotRunError(f"{', '.join(variants)} not in this race")
+            raise LeftOutError(f"{', '.join(variants)} not in {task.id}")
         found = [c for c in found if c.role != "ours" or c.name == task.anchor or c in chosen]
     return [c for c in found if peers or c.role != "peer"]
 
@@ -264,13 +264,19 @@ def entrant(contestant: Contestant) -> dict[str, str]:
 
 
 def broken(task: Task, slot: int, error: Exception) -> dict[str, Any]:
-    """Return the results of a task that has no contestants: one row that says why."""
-    if isinstance(error, NotRunError):
-        status, note = "NOT RUN", str(error)
-    else:
-        status, note = "ERROR", f"{type(error).__name__}: {first_line(error)}"
-    row = {"contestant": task.anchor, "status": status, "note": note}
-    return {"task": task.id, "slot": slot, "seconds": 0.0, "contestants": [row], "samples": []}
+    """Return the results of a task without contestants: none if it is left out, else a row that says why."""
+    rows, left_out = [], isinstance(error, LeftOutError)
+    if not left_out:
+        note = f"{type(error).__name__}: {first_line(error)}"
+        rows = [{"contestant": task.anchor, "status": "ERROR", "note": note}]
+    return {
+        "task": task.id,
+        "slot": slot,
+        "left_out": left_out,
+        "seconds": 0.0,
+        "contestants": rows,
+        "samples": [],
+    }
 
 
 def first_line(error: BaseException) -> str:

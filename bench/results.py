@@ -7,7 +7,7 @@ hung, raised) has no figures, whatever its other slots say; its row says why.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +72,9 @@ def merge(folder: Path, plan: Plan, ended: str, reason: str = "", resume: str = 
     """Write every result file of a run, finished or (with a reason) partial."""
     work = folder / "work"
     slots = _slot_files(work)
+    left_out = {slot["task"] for slot in slots if slot.get("left_out")}
+    plan = replace(plan, tasks=[task for task in plan.tasks if task["id"] not in left_out])
+    slots = [slot for slot in slots if slot["task"] not in left_out]
     entries = _entries(plan, work)
     _parquet(folder / "samples.parquet", schema.SAMPLES, _sample_rows(slots, entries))
     _parquet(folder / "summary.parquet", schema.SUMMARY, _summary_rows(plan, entries))
@@ -123,7 +126,7 @@ def _entries(plan: Plan, work: Path, slots: int | None = None) -> list[Entry]:
         listed = _read(work / "entrants" / f"{task}.json") or [{"contestant": anchor, "role": "ours"}]
         found[task] = {row["contestant"]: Entry(task, row["contestant"], row) for row in listed}
     for slot in _slot_files(work):
-        if slots is not None and slot["slot"] >= slots:
+        if slot["task"] not in found or (slots is not None and slot["slot"] >= slots):
             continue
         own = found[slot["task"]]
         for row in slot["contestants"]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TEXT = (ROOT / "docs" / "add-a-variant.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+BLOCKS = re.findall(r"```(?:python|text)\n(.*?)```", TEXT, re.DOTALL)
 
 
 def block(start: str) -> str:
@@ -38,7 +38,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     init = (family / "__init__.py").read_text("utf-8")
     assert init.count("\n)\n") == 1
     (family / "__init__.py").write_text(
-        init.replace("\n)\n", f"\n{block('Variant(').rstrip()},\n)\n"), "utf-8"
+        init.replace("\n)\n", f"\n{block('    Variant(').rstrip()}\n)\n"), "utf-8"
     )
     with (family / "__init__.pyi").open("a", encoding="utf-8") as stub:
         stub.write(block("from algos.filters.onebit"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentTypeError
 from math import inf
 from typing import TYPE_CHECKING
 
+import pyarrow.parquet as pq
 import pytest
 from stage import Stage, info, planned
 
@@ -95,15 +97,14 @@ def test_chosen_variants_race_against_all_but_the_others_of_ours():
     assert names == ["again", "set", "other", "limit", "null", "Other", "Other 4-ary"]
     names = [c.name for c in plan.contestants_of(build, 0, peers=False, variants=["Plain"])]
     assert names == ["Plain", "again", "set", "limit", "null", "Other"]  # the anchor is always there
-    with pytest.raises(plan.NotRunError, match="Other not in this race"):
+    with pytest.raises(plan.LeftOutError, match=r"Other not in zoo\.look"):
         plan.contestants_of(look, 0, variants=["Other"])
 
 
-@pytest.mark.usefixtures("bench")
-def test_a_task_in_which_no_chosen_variant_races_is_not_run():
-    look = plan.tasks_of("zoo")[0]
-    (row,) = plan.broken(look, 0, plan.NotRunError("Other not in this race"))["contestants"]
-    assert (row["contestant"], row["status"], row["note"]) == ("Plain", "NOT RUN", "Other not in this race")
+def test_a_task_in_which_no_chosen_variant_races_is_left_out_of_the_results(bench):
+    assert bench("--quick", "--variant", "Other") == 0
+    assert json.loads((bench.folder / "tasks.json").read_text("utf-8")) == []
+    assert pq.read_table(bench.folder / "summary.parquet").num_rows == 0
 
 
 def test_families_without_a_chosen_variant_are_left_out(bench):
