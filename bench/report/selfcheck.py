@@ -104,12 +104,13 @@ def _caches(races: tuple[Race, ...]) -> Iterator[Finding]:
         if op != "alone" or beside is None:
             continue
         cost = stats.difference(_interval(beside), _interval(alone))
-        interval = fmt.interval(cost.lo, cost.hi) if cost.slots > 1 else ""
+        judged = cost.slots > 1
+        interval = fmt.interval(cost.lo, cost.hi) if judged else ""
         yield Finding(
             "A warm table costs as much beside others as alone",
             f"{fmt.number(cost.ratio)}{_TIMES} the time alone {interval}".strip(),
             f"within {fmt.percent(CLOSE, 2)}",
-            _close(cost.ratio),
+            _close(cost.ratio) if judged else None,
         )
         if beside.ns_cold and beside.ns_item:
             cold = beside.ns_cold / beside.ns_item
@@ -117,7 +118,7 @@ def _caches(races: tuple[Race, ...]) -> Iterator[Finding]:
                 "A cold table costs more than a warm one",
                 f"{fmt.number(cold)}{_TIMES} the warm time",
                 f"not within {fmt.percent(CLOSE, 2)}",
-                not _close(cold),
+                not _close(cold) if judged else None,
             )
 
 
