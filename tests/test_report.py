@@ -29,6 +29,7 @@ from invented import (
 )
 
 from bench.report import (
+    banners,
     charts,
     facts,
     figures,
@@ -265,6 +266,15 @@ def test_a_quick_run_gives_no_verdict(tmp_path: Path) -> None:
 def test_a_busy_machine_is_said_to_be_one(page: str) -> None:
     """More than a fifth of the time waiting for a CPU goes to the top of the page."""
     assert re.search(r'class="banner warn".*?waited for a CPU in 2 of 5 slots \(up to 28 %', page)
+
+
+@pytest.mark.parametrize(("governor", "told"), [("powersave", True), ("performance", False), (None, False)])
+def test_a_clock_that_changes_is_said_to_do_so(full: Path, governor: str | None, told: bool) -> None:
+    """And what to do about it."""
+    run = load(full)
+    run.env["governor"] = governor
+    said = [b.text for b in banners.banners(run)]
+    assert any("cpupower frequency-set" in text for text in said) == told
 
 
 def test_a_thousand_tasks_stay_within_a_megabyte_and_a_half(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def banners(run: Run) -> list[Banner]:
         _partial_banner(run),
         _quick_banner(run),
         _noise_banner(run),
+        _clock_banner(run),
         _wrong_banner(run, ours=False),
     ]
     return [banner for banner in found if banner]
@@ -108,3 +109,14 @@ def _noise_banner(run: Run) -> Banner | None:
         worst = max(s.steal or 0.0 for s in stolen)
         parts.append(f"the hypervisor took time in {len(stolen)} (up to {fmt.percent(worst, 2)})")
     return Banner("warn", f"Busy machine: {'; '.join(parts)}. Expect wider intervals.")
+
+
+def _clock_banner(run: Run) -> Banner | None:
+    governor = run.env.get("governor")
+    if governor in {None, "", "performance"}:
+        return None
+    return Banner(
+        "note",
+        f"The CPU's governor is {governor}, so its clock changes while it measures. "
+        "Steadier: cpupower frequency-set -g performance.",
+    )
