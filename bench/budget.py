@@ -43,12 +43,14 @@ class Budget:
             cost.seconds for task in calls for cost in self.costs(task)
         )
 
-    def seconds(self, slot: int, family: str, tasks: int, due: int) -> float:
-        """Return the seconds for ``tasks`` of the ``due`` tasks of a slot, of all the slots to come."""
+    def seconds(self, slot: int, family: str, tasks: Sequence[str], due: int) -> float:
+        """Return the seconds for these of the ``due`` tasks of a slot, of all slots to come that fit."""
         effort, left = self.plan.effort, self.plan.seconds(family) - self.spent(family)
-        last = effort.slots if slot < effort.slots else effort.most_slots
-        to_come = tasks + (last - slot - 1) * due
-        return max(left * tasks / to_come - WORKER_START_SECONDS, 0.0)
+        slots = effort.slots - slot
+        if slots <= 0:
+            slots = min(effort.most_slots - slot, max(1, int(left / self.usual(tasks))))
+        to_come = len(tasks) + (slots - 1) * due
+        return max(left * len(tasks) / to_come - WORKER_START_SECONDS, 0.0)
 
     def rounds(self, tasks: Sequence[str], seconds: float) -> float:
         """Return how long each of these tasks has for its rounds, if all of them have ``seconds``.
@@ -62,8 +64,11 @@ class Budget:
 
     def affords(self, family: str, tasks: Sequence[str]) -> bool:
         """Whether one more slot of these tasks, like those before, fits into what a family has left."""
-        usual = sum(fmean(cost.seconds for cost in self.costs(task)) for task in tasks)
-        return self.spent(family) + WORKER_START_SECONDS + usual <= self.plan.seconds(family)
+        return self.spent(family) + self.usual(tasks) <= self.plan.seconds(family)
+
+    def usual(self, tasks: Sequence[str]) -> float:
+        """Return what a slot of these tasks has taken, going by what they have taken so far."""
+        return WORKER_START_SECONDS + sum(fmean(cost.seconds for cost in self.costs(task)) for task in tasks)
 
     def costs(self, task: str) -> list[Cost]:
         """Return what a task has cost in each slot so far."""

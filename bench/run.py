@@ -188,7 +188,7 @@ class Supervisor:
 
     def _rounds(self, slot: int, family: str, tasks: Sequence[str], due: int) -> float:
         """Return the seconds of every task's rounds; say so, once, if a run must take longer than it may."""
-        seconds = self.budget.seconds(slot, family, len(tasks), due)
+        seconds = self.budget.seconds(slot, family, tasks, due)
         rounds = self.budget.rounds(tasks, seconds)
         if rounds == LEAST_SECONDS and not self.over:
             self.over = True

@@ -177,11 +177,12 @@ def spending(tmp_path) -> Budget:
 
 def test_time_is_shared_evenly_by_the_slots_to_come(spending):
     assert spending.spent("zoo") == 30.0
-    assert spending.seconds(1, "zoo", tasks=2, due=2) == 220 / 4 - WORKER_START_SECONDS
+    assert spending.seconds(1, "zoo", [A, B], due=2) == 220 / 4 - WORKER_START_SECONDS
     # after a crash in slot 1 one task of two is left of it, and six in the three slots after it
-    assert spending.seconds(1, "zoo", tasks=1, due=2) == pytest.approx(220 / 7 - WORKER_START_SECONDS)
-    # of the slots past the planned ones all five may follow
-    assert spending.seconds(5, "zoo", tasks=1, due=1) == 220 / 5 - WORKER_START_SECONDS
+    assert spending.seconds(1, "zoo", [B], due=2) == pytest.approx(220 / 7 - WORKER_START_SECONDS)
+    # past the planned slots five more may follow, of which as many are counted on as fit
+    assert spending.seconds(5, "zoo", [A], due=1) == 220 / 5 - WORKER_START_SECONDS
+    assert spending.seconds(5, "zoo", [B, B], due=2) == 220 / int(220 / 50) - WORKER_START_SECONDS
 
 
 def test_all_tasks_have_equally_long_for_their_rounds_whatever_they_cost_before(spending):
