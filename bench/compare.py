@@ -156,7 +156,7 @@ def compare(a: Side, b: Side) -> Comparison:
 
 
 def references(a: Side, b: Side, task: str, variant: str) -> tuple[str, ...]:
-    """Choose what a variant is measured against: yardsticks, else packages and exact baselines together.
+    """Choose what a variant is measured against: packages, else yardsticks, else exact baselines.
 
     Those that race in more than half of its rounds come first: with the others there are few rounds left.
     """

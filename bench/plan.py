@@ -48,7 +48,7 @@ class Effort:
 
 EFFORTS: dict[Tier, Effort] = {
     "quick": Effort(1, 1, rounds=15, least_rounds=5, seconds=45.0, step_seconds=20.0),
-    "default": Effort(5, 10, rounds=60, least_rounds=10, seconds=260.0, step_seconds=60.0),
+    "default": Effort(5, 10, rounds=30, least_rounds=10, seconds=260.0, step_seconds=60.0),
     "thorough": Effort(10, 10, rounds=60, least_rounds=60, seconds=inf, step_seconds=60.0, task_seconds=inf),
 }
 

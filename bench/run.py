@@ -123,8 +123,12 @@ class Supervisor:
         return code
 
     def _wide(self, family: str) -> list[str]:
-        """Return the tasks with wide intervals: decided once, on width alone, not to seek a verdict."""
-        return [task for task in self.plan.raced(family) if self._widths[task] > WIDE]
+        """Return the tasks with wide intervals: decided once, on width alone, not to seek a verdict.
+
+        With a budget they are all of them: it is there to be used, and slots are its best use.
+        """
+        wide = WIDE if self.plan.budget is None else 0.0
+        return [task for task in self.plan.raced(family) if self._widths[task] > wide]
 
     @cached_property
     def _widths(self) -> dict[str, float]:
