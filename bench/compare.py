@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 REFERENCES = (("peer",), ("limit",), ("exact",))
 """The roles a variant may be measured against, the steadier first: the slots of a run on a quiet machine
-differ by 1.2 % against packages, 2 % against yardsticks, which are all memory, 3 % against exact baselines."""
+differ by 1.2 % against packages, 2 % against yardsticks, which are all memory, 3 % against exact ones."""
 ENOUGH = 0.25  # of a variant's rounds must be a reference's too: slow ones race in every third
 OURS_INSIDE = {"hash limit", "plain loop"}
 """Yardsticks that run the library's own kernels: a change in those would hide behind them."""
