@@ -213,8 +213,9 @@ def test_one_slot_more_is_run_only_if_the_likes_of_it_fit_into_what_is_left(spen
 
 
 @pytest.mark.usefixtures("bench")
-def test_slots_past_the_planned_ones_are_for_the_wide_tasks_that_can_be_afforded(folder, monkeypatch):
-    given = options.parser().parse_args(["--budget", "10m", "--out", str(folder)])
+@pytest.mark.parametrize("words", [[], ["--budget", "10m"]])
+def test_slots_past_the_planned_ones_are_for_wide_tasks_or_with_a_budget_for_all(folder, monkeypatch, words):
+    given = options.parser().parse_args([*words, "--out", str(folder)])
     supervisor = run.Supervisor(*options.create(given, []))
     small, large = supervisor.plan.raced("zoo")
     raced: list[tuple[int, list[str]]] = []
@@ -224,8 +225,9 @@ def test_slots_past_the_planned_ones_are_for_the_wide_tasks_that_can_be_afforded
         monkeypatch.setattr(supervisor.budget, "affords", lambda *_, affords=affords: affords)
         supervisor.slot(1)
         supervisor.slot(2)
-    assert raced == [(1, [small, large]), (2, [large]), (1, [small, large])]
-    assert supervisor.reporter.total == 2 * 2 + 1
+    more = [small, large] if words else [large]
+    assert raced == [(1, [small, large]), (2, more), (1, [small, large])]
+    assert supervisor.reporter.total == 2 * 2 + len(more)
 
 
 @pytest.mark.usefixtures("bench")
