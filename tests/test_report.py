@@ -36,6 +36,7 @@ from bench.report import (
     fmt,
     html,
     needs,
+    plots,
     quality,
     readme,
     render,
@@ -563,6 +564,19 @@ def test_the_terminal_table_fits_a_hundred_columns(full: Path, capsys: pytest.Ca
     judged = [line for line in lines if "ours faster" in line or "peer faster" in line]
     assert len(judged) == 26
     assert all(re.search(r"(ours|peer) faster +\d\S* % ", line) for line in judged)
+
+
+def test_of_very_many_tasks_the_terminal_and_markdown_show_less(
+    full: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line for each family, and no charts beside the summary."""
+    monkeypatch.setattr(charts, "MANY", 0)
+    terminal_table(full)
+    said = capsys.readouterr().out
+    assert "Filters: " in said
+    assert "undecided." in said
+    assert "ns/item" not in said
+    assert plots.captions(load(full), "filters") == {}
 
 
 def test_generated_tables_carry_the_run_and_are_stable(full: Path) -> None:

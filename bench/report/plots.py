@@ -36,6 +36,8 @@ def write(run: Run, folder: Path) -> None:
 
 
 def _chosen(run: Run, family: str) -> dict[str, Chart]:
+    if len(run.races) > charts.MANY:  # some tenths of a second each; the page has its own
+        return {}
     drawn = charts.draw(run, family)
     return {kind: found[0] for kind in _KINDS if (found := [chart for chart in drawn if chart.kind == kind])}
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.report import banners, fmt, selfcheck, tables, words
+from bench.report import banners, charts, facts, fmt, selfcheck, tables, words
 
 if TYPE_CHECKING:
     from bench.report.load import Run
@@ -23,11 +23,18 @@ def show(run: Run, console: Console | None = None) -> None:
     console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     for name in run.families:
         if duels := tables.duels(run.family(name)):
-            console.print(_table(name, duels))
+            console.print(_table(name, duels) if len(run.races) <= charts.MANY else _line(run, name))
     if findings := selfcheck.findings(run):
         console.print(_self_check(findings))
     for banner in banners.banners(run):
         console.print(Text(f"{banner.level}: {banner.text}"))
+
+
+def _line(run: Run, family: str) -> Text:
+    """Sum up a family of a run of very many tasks."""
+    v = facts.verdict(run, family)
+    calls = f"{v.wins} faster, {v.same} same, {v.losses} slower, {v.undecided} undecided"
+    return Text(f"{words.op(family)}: {words.headline(v)}; {calls}.")
 
 
 def _table(family: str, duels: list[tables.Duel]) -> Table:
