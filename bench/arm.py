@@ -89,10 +89,7 @@ class Arm:
         parts = [self.pool[(self.cursor + i) % len(self.pool)] for i in range(pieces * calls)]
         self.cursor = (self.cursor + len(parts)) % len(self.pool)
         runs = [parts[at : at + calls] for at in range(0, len(parts), calls)]
-        payloads, items = (
-            [[p.payload for p in run] for run in runs],
-            [sum(p.items for p in run) for run in runs],
-        )
+        payloads = [[part.payload for part in run] for run in runs]
         state, call, result = self.states[self.instance], self.contestant.call, None
         taken: list[int] = []
         preempted, cpu, first = preemptions(), thread_time_ns(), perf_counter_ns()
@@ -104,6 +101,7 @@ class Arm:
         wall = perf_counter_ns() - first
         cpu, preempted = thread_time_ns() - cpu, preemptions() - preempted
         del result
+        items = [sum(part.items for part in run) for run in runs]
         ns_item = median(ns / max(n, 1) for ns, n in zip(taken, items, strict=True))
         return Span(sum(items), len(parts), pieces, wall, cpu, first, preempted, ns_item)
 

@@ -82,7 +82,7 @@ def create(options: argparse.Namespace, command: Sequence[str], root: Path = ROO
         raise ValueError(f"{folder} is not empty: choose another --out, or --resume {folder}")
     plan = Plan(
         run_id=run_id,
-        command=["python", "-m", "bench", *command],
+        command=["nox", "-s", "bench", "--", *_without_out(command)],
         tier=tier,
         budget=options.budget,
         peers=not options.no_peers,
@@ -97,6 +97,18 @@ def create(options: argparse.Namespace, command: Sequence[str], root: Path = ROO
     plan.write(folder)
     (folder / "work").mkdir()
     return plan, folder
+
+
+def _without_out(words: Sequence[str]) -> list[str]:
+    """Leave the folder out of a command that is to be given again."""
+    kept, words = [], list(words)
+    while words:
+        word = words.pop(0)
+        if word == "--out":
+            words.pop(0)
+        elif not word.startswith("--out="):
+            kept.append(word)
+    return kept
 
 
 def resume(name: str) -> tuple[Plan, Path]:

@@ -21,6 +21,7 @@ import numpy as np
 from bench import stats
 from bench.arm import LONGEST_SPAN_NS, Arm, Span
 from bench.plan import first_line
+from bench.schema import UNJUDGED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,7 +52,6 @@ COMPILED = {"ours", "control", "limit"}  # whose first setup and first call may 
 COMPILE_NS = 1_600_000_000  # ... which rarely takes longer
 HOPELESS_NS = 5e9
 STEADY, LOOK_EVERY = 0.01, 5  # an interval over rounds this narrow is enough; how often to look, in rounds
-UNJUDGED = {"null", "limit"}
 COLD_ROUNDS = 2
 
 
@@ -85,7 +85,6 @@ class Race:
         self.rng = random.Random(seed)
         self.arms = [Arm(contestant) for contestant in contestants]
         self.samples: list[dict[str, Any]] = []
-        self.warm: dict[str, stats.Rounds] = {arm.name: {} for arm in self.arms}
         self.limit = 0  # items a call is handed, known once the pool has been seen
         self.ballast: list[bytearray] = []
         self.ends = float("inf")
@@ -115,7 +114,9 @@ class Race:
         """Time everyone in rounds, warm and then cold."""
         with _quiet():
             for round_ in range(self.protocol.rounds):
-                if round_ >= self.protocol.least_rounds and (perf_counter_ns() > self.ends or self._steady()):
+                if round_ >= self.protocol.least_rounds and (
+                    perf_counter_ns() > self.ends or (round_ % LOOK_EVERY == 0 and self._steady())
+                ):
                     break
                 self._round(round_, [arm for arm in self.running if round_ % arm.every == 0])
             self._cold_rounds()
@@ -241,11 +242,12 @@ class Race:
 
     def _steady(self) -> bool:
         """Whether more rounds would add nothing that other processes do not blur: decided on width alone."""
-        anchor = self.warm[self.task.anchor]
-        if len(anchor) % LOOK_EVERY:
-            return False
+        times: dict[str, stats.Rounds] = {}
+        for sample in self.samples:
+            times.setdefault(sample["contestant"], {})[sample["round"]] = sample["ns_item"]
+        anchor = times.pop(self.task.anchor, {})
         judged = [arm for arm in self.running if arm.every == 1 and arm.contestant.role not in UNJUDGED]
-        others = [self.warm[arm.name] for arm in judged if arm.name != self.task.anchor]
+        others = [times[arm.name] for arm in judged if arm.name in times]
         return all(stats.compare({0: anchor}, {0: other}).width < STEADY for other in others)
 
     def _cold_rounds(self) -> None:
@@ -263,8 +265,6 @@ class Race:
     def _record(self, arm: Arm, span: Span, **where: Any) -> None:
         who = {"contestant": arm.name, "instance": arm.instance}
         self.samples.append(who | where | span._asdict())
-        if not where["cold"]:
-            self.warm[arm.name][where["round"]] = span.ns_item
         arm.turns += 1
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 GRAVITY = ("WRONG", "CRASHED", "TIMEOUT", "ERROR", "ok", "NOT INSTALLED", "NOT RUN")
 """What a contestant's status is when its slots disagree: the first of these."""
-UNJUDGED = {"null", "limit"}
 NUMBERED = ("setup_ms", "first_call_ms", "error")
 
 
@@ -71,11 +70,8 @@ class Entry:
 def merge(folder: Path, plan: Plan, ended: str, reason: str = "", resume: str = "") -> None:
     """Write every result file of a run, finished or (with a reason) partial."""
     work = folder / "work"
-    slots = _slot_files(work)
-    left_out = {slot["task"] for slot in slots if slot.get("left_out")}
-    plan = replace(plan, tasks=[task for task in plan.tasks if task["id"] not in left_out])
-    slots = [slot for slot in slots if slot["task"] not in left_out]
-    entries = _entries(plan, work)
+    plan, slots = _raced(plan, work)
+    entries = _entries(plan, work, slots)
     _parquet(folder / "samples.parquet", schema.SAMPLES, _sample_rows(slots, entries))
     _parquet(folder / "summary.parquet", schema.SUMMARY, _summary_rows(plan, entries))
     _parquet(folder / "quality.parquet", schema.QUALITY, _quality_rows(slots))
@@ -91,11 +87,13 @@ def merge(folder: Path, plan: Plan, ended: str, reason: str = "", resume: str = 
 
 def widths(folder: Path, plan: Plan, slots: int) -> dict[str, float]:
     """Return each task's widest relative interval in its first slots, of those who run in every round."""
-    entries = _entries(plan, folder / "work", slots)
+    work = folder / "work"
+    raced, done = _raced(plan, work)
+    entries = _entries(raced, work, [slot for slot in done if slot["slot"] < slots])
     widest: dict[str, float] = {}
     for task in plan.tasks:
         own = [e for e in entries if e.task == task["id"]]
-        judged = [e for e in own if e.role not in UNJUDGED]
+        judged = [e for e in own if e.role not in schema.UNJUDGED]
         pairs = [stats.compare(base.warm, e.warm) for base in _anchor(task, own) for e in judged]
         full = max((pair.rounds for pair in pairs), default=0)
         usual = [pair.width for pair in pairs if pair.slots > 1 and 2 * pair.rounds > full]
@@ -118,16 +116,22 @@ def _slot_files(work: Path) -> list[dict[str, Any]]:
     return sorted(found, key=lambda slot: (slot["task"], slot["slot"]))
 
 
-def _entries(plan: Plan, work: Path, slots: int | None = None) -> list[Entry]:
-    """Collect every contestant of every task, from the first slots or all, in the order of declaration."""
+def _raced(plan: Plan, work: Path) -> tuple[Plan, list[dict[str, Any]]]:
+    """Return the plan without the tasks in which no chosen variant races, and the slots of the others."""
+    slots = _slot_files(work)
+    left_out = {slot["task"] for slot in slots if slot.get("left_out")}
+    tasks = [task for task in plan.tasks if task["id"] not in left_out]
+    return replace(plan, tasks=tasks), [slot for slot in slots if slot["task"] not in left_out]
+
+
+def _entries(plan: Plan, work: Path, slots: list[dict[str, Any]]) -> list[Entry]:
+    """Collect every contestant of every task from its slots, in the order of declaration."""
     found: dict[str, dict[str, Entry]] = {}
     anchors = {task["id"]: task["anchor"] for task in plan.tasks}
     for task, anchor in anchors.items():
         listed = _read(work / "entrants" / f"{task}.json") or [{"contestant": anchor, "role": "ours"}]
         found[task] = {row["contestant"]: Entry(task, row["contestant"], row) for row in listed}
-    for slot in _slot_files(work):
-        if slot["task"] not in found or (slots is not None and slot["slot"] >= slots):
-            continue
+    for slot in slots:
         own = found[slot["task"]]
         for row in slot["contestants"]:
             own[row["contestant"]].told.append(row)
@@ -195,7 +199,7 @@ def _summary_rows(plan: Plan, entries: list[Entry]) -> list[dict[str, Any]]:
                     "p_value": pair.p_value,
                     "slot_ratios": pair.by_slot,
                 }
-                if entry.role not in UNJUDGED:
+                if entry.role not in schema.UNJUDGED:
                     judged.append((row, pair))
     _judge(judged)
     return rows

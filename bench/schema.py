@@ -20,6 +20,9 @@ SCHEMA_VERSION = 1
 Role = Literal["ours", "peer", "exact", "control", "null", "limit"]
 """``exact`` is a baseline that never errs (set, sorted search): shown, never counted as a peer."""
 
+UNJUDGED = {"null", "limit"}
+"""Roles that get no verdict."""
+
 Status = Literal["ok", "WRONG", "CRASHED", "TIMEOUT", "NOT INSTALLED", "NOT RUN", "ERROR"]
 Verdict = Literal["faster", "slower", "same", "undecided", ""]
 Tier = Literal["quick", "default", "thorough"]

@@ -151,7 +151,8 @@ def test_the_json_files_say_what_was_run_where(bench, folder):
     told = info(folder)
     assert (told["tier"], told["peers"], told["seed"]) == ("quick", False, 7)
     assert (told["partial"], told["reason"], told["resume"]) == (False, "", "")
-    assert told["command"][:4] == ["python", "-m", "bench", "--quick"]
+    assert told["command"][:5] == ["nox", "-s", "bench", "--", "--quick"]
+    assert not {"--out", str(folder)} & set(told["command"])
     assert told["run_id"].endswith(told["fingerprint"])
     assert info(folder, "tasks")[0] == {
         "id": "zoo.pair.ints.n=10", "family": "zoo", "op": "pair", "workload": "ints", "n": 10, "params": {},

@@ -357,7 +357,7 @@ def test_lines_are_told_apart_without_colour(full: Path) -> None:
     marks = re.findall(r"<g class=\"(\w+)\"><path class=\"line (g\d)\"", chart.svg)
     assert len({mark for role, mark in marks if role == "ours"}) == 4
     assert {mark for _, mark in marks} == {f"g{i}" for i in range(7)}
-    style = (CSS / "chart.css.j2").read_text()
+    style = (CSS / "template.html.j2").read_text()
     assert re.search(r"\.ours \.line\{[^}]*stroke-width:2", style)
     assert all(re.search(rf"\.{role} \.line{{stroke-dasharray", style) for role in ("exact", "limit"))
 
