@@ -101,14 +101,9 @@ def create(options: argparse.Namespace, command: Sequence[str], root: Path = ROO
 
 def _without_out(words: Sequence[str]) -> list[str]:
     """Leave the folder out of a command that is to be given again."""
-    kept, words = [], list(words)
-    while words:
-        word = words.pop(0)
-        if word == "--out":
-            words.pop(0)
-        elif not word.startswith("--out="):
-            kept.append(word)
-    return kept
+    out = argparse.ArgumentParser(add_help=False)
+    out.add_argument("--out")
+    return out.parse_known_args(words)[1]
 
 
 def resume(name: str) -> tuple[Plan, Path]:

@@ -265,18 +265,11 @@ def entrant(contestant: Contestant) -> dict[str, str]:
 
 def broken(task: Task, slot: int, error: Exception) -> dict[str, Any]:
     """Return the results of a task without contestants: none if it is left out, else a row that says why."""
-    rows, left_out = [], isinstance(error, LeftOutError)
-    if not left_out:
+    rows = []
+    if not isinstance(error, LeftOutError):
         note = f"{type(error).__name__}: {first_line(error)}"
         rows = [{"contestant": task.anchor, "status": "ERROR", "note": note}]
-    return {
-        "task": task.id,
-        "slot": slot,
-        "left_out": left_out,
-        "seconds": 0.0,
-        "contestants": rows,
-        "samples": [],
-    }
+    return {"task": task.id, "slot": slot, "seconds": 0.0, "contestants": rows, "samples": []}
 
 
 def first_line(error: BaseException) -> str:

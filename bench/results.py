@@ -119,7 +119,7 @@ def _slot_files(work: Path) -> list[dict[str, Any]]:
 def _raced(plan: Plan, work: Path) -> tuple[Plan, list[dict[str, Any]]]:
     """Return the plan without the tasks in which no chosen variant races, and the slots of the others."""
     slots = _slot_files(work)
-    left_out = {slot["task"] for slot in slots if slot.get("left_out")}
+    left_out = {slot["task"] for slot in slots if not slot["contestants"]}
     tasks = [task for task in plan.tasks if task["id"] not in left_out]
     return replace(plan, tasks=tasks), [slot for slot in slots if slot["task"] not in left_out]
 
