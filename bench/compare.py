@@ -1,7 +1,7 @@
 """``python -m bench compare A B``: what changed between two runs, variant by variant.
 
-No absolute time is compared: machines drift by more than the differences looked for. In each run a variant is
-measured against references that are not ours, round by round, and these ratios are what is compared.
+Machines drift by more than the differences looked for. So a variant's time in a slot is set against the
+slot's pace, by which everything that is not ours was slower or faster in the same process.
 A and B are folders of runs, or revisions of this repository, which are then raced side by side.
 """
 
@@ -13,9 +13,9 @@ import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from statistics import geometric_mean
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from bench import revisions, stats
@@ -27,25 +27,27 @@ from bench.report.load import load
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from bench.report.load import Race, Row, Run
     from bench.schema import Verdict
-    from bench.stats import Interval, Rounds
+    from bench.stats import Interval
 
-REFERENCES = (("peer",), ("limit",), ("exact",))
-"""The roles a variant may be measured against, the steadier first: the slots of a run on a quiet machine
-differ by 1.2 % against packages, 2 % against yardsticks, which are all memory, 3 % against exact ones."""
-ENOUGH = 0.25  # of a variant's rounds must be a reference's too: slow ones race in every third
+REFERENCES = {"peer", "limit", "exact"}
+"""The roles whose times tell the machine's pace. The package they come from must not have changed."""
 OURS_INSIDE = {"hash limit", "plain loop"}
 """Yardsticks that run the library's own kernels: a change in those would hide behind them."""
+POLISHES = 20  # each halves what is left, or better
 FAILED = {"WRONG", "CRASHED", "TIMEOUT", "ERROR"}
 ORDER: tuple[Verdict, ...] = ("slower", "faster", "undecided", "same", "")
 
-Slots = dict[int, "Rounds"]
+Slots = dict[int, float]
+"""Logarithms of times, or of paces, by slot."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two runs: its report, and the warm times by task and contestant, slot and round."""
+    """One of the two runs: its report, and the median warm times by task and contestant."""
 
     run: Run
     times: Mapping[tuple[str, str], Slots]
@@ -53,12 +55,13 @@ class Side:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read a run's folder."""
-        columns = ["task", "contestant", "slot", "round", "cold", "ns_item"]
-        table = pq.ParquetFile(folder / "samples.parquet").read(columns)
+        columns = ["task", "contestant", "slot", "cold", "ns_item"]
+        samples = pq.ParquetFile(folder / "samples.parquet").read(columns).to_pandas()
+        warm = samples[~samples.cold & np.isfinite(samples.ns_item) & (samples.ns_item > 0)]
+        medians = np.log(warm.groupby(["task", "contestant", "slot"]).ns_item.median())
         times: dict[tuple[str, str], Slots] = {}
-        for task, name, slot, round_, cold, ns in zip(*(table[c].to_pylist() for c in columns), strict=True):
-            if not cold and stats.usable(ns):
-                times.setdefault((task, name), {}).setdefault(slot, {})[round_] = ns
+        for (task, name, slot), time in medians.items():
+            times.setdefault((task, name), {})[slot] = time
         return cls(load(folder), times)
 
     @cached_property
@@ -70,30 +73,61 @@ class Side:
         """Whether a contestant came through, with times."""
         return row is not None and row.status == "ok" and (row.task, row.contestant) in self.times
 
-    def shared(self, task: str, variant: str, reference: str) -> float:
-        """Return the share of a variant's rounds in which a reference was timed too."""
-        own, other = self.times[task, variant], self.times[task, reference]
-        both = sum(len(rounds.keys() & other.get(slot, {}).keys()) for slot, rounds in own.items())
-        return both / sum(len(rounds) for rounds in own.values())
 
-    def baseline(self, task: str, variant: str, references: Sequence[str]) -> Slots:
-        """Return the references' mean time of every round in which they and the variant were timed."""
-        found: Slots = {}
-        for slot, own in self.times[task, variant].items():
-            others = [self.times[task, name].get(slot, {}) for name in references]
-            if rounds := own.keys() & set.intersection(*(set(other) for other in others)):
-                found[slot] = {r: geometric_mean(other[r] for other in others) for r in rounds}
-        return found
+class Pace(NamedTuple):
+    """How slow the machine was in the slots of a family, and the tasks and names that tell it."""
+
+    references: tuple[tuple[str, str], ...]
+    a: Slots
+    b: Slots
+
+    @classmethod
+    def of(cls, a: Side, b: Side, family: str) -> Self:
+        """Find what was timed in both runs and cannot have changed, and how slow it was in each slot."""
+        changed = versions(a.run, b.run)
+        references = tuple(
+            (race.id, row.contestant)
+            for race in b.run.races
+            if race.family == family and race.id in a.rows and race.op != "first_call"
+            for row in race.rows
+            if row.role in REFERENCES
+            and row.contestant not in OURS_INSIDE
+            and row.package not in changed
+            and b.timed(row)
+            and a.timed(a.rows[race.id].get(row.contestant))
+        )
+        slots = sorted(
+            {(k, slot) for k, side in enumerate((a, b)) for r in references for slot in side.times[r]}
+        )
+        times = [[(a, b)[k].times[r].get(slot, np.nan) for k, slot in slots] for r in references]
+        found = dict(zip(slots, machine(np.array(times)), strict=True)) if slots else {}
+        pace_a, pace_b = ({slot: pace for (k, slot), pace in found.items() if k == side} for side in (0, 1))
+        return cls(references, pace_a, pace_b)
+
+
+def machine(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what all of a slot has in common, from log times of references (rows) in slots (columns).
+
+    Every reference has a time of its own, every slot a pace; NaN is a slot without the reference. A pace is a
+    median, so no single reference, nor what happened to it in one process, sets it (Tukey's median polish).
+    """
+    own = np.nanmean(times, axis=1, keepdims=True)
+    for _ in range(POLISHES):
+        pace = np.nanmedian(times - own, axis=0)
+        own = np.nanmean(times - pace, axis=1, keepdims=True)
+    return pace
 
 
 class Change(NamedTuple):
-    """A variant's ratio, ``references' time / its own``, in A and in B; ``change`` is B's over A's."""
+    """A variant's nanoseconds per item in A and in B, both at one pace of the machine.
+
+    ``change`` is A's time over B's: below 1, B is slower.
+    """
 
     race: Race
     variant: str
-    references: tuple[str, ...]
-    a: Interval
-    b: Interval
+    a: float
+    b: float
     change: Interval
     verdict: Verdict = ""
 
@@ -115,6 +149,7 @@ class Comparison:
     b: Run
     changes: tuple[Change, ...]
     unmatched: tuple[Unmatched, ...]
+    references: tuple[str, ...]
 
     def count(self, *verdicts: Verdict) -> int:
         """Count the changes with one of these verdicts."""
@@ -140,6 +175,7 @@ def compare(a: Side, b: Side) -> Comparison:
     """Compare every variant of every task of two runs."""
     changes: list[Change] = []
     unmatched: list[Unmatched] = []
+    paces = {family: Pace.of(a, b, family) for family in {*a.run.families, *b.run.families}}
     for race in {race.id: race for race in (*a.run.races, *b.run.races)}.values():
         if race.id not in a.rows or race.id not in b.rows:
             unmatched.append(Unmatched(race, "every variant", _alone(race.id in a.rows)))
@@ -150,37 +186,13 @@ def compare(a: Side, b: Side) -> Comparison:
                 unmatched += _unmatched(race, name, rows_a.get(name), rows_b.get(name))
             elif race.op == "first_call":  # timed once a run: there is nothing to judge by
                 continue
-            elif change := _change(a, b, race, name):
+            elif change := _change(a, b, race, name, paces[race.family]):
                 changes.append(change)
             else:
                 unmatched.append(Unmatched(race, name, "nothing to measure it against was timed in both"))
-    return Comparison(a.run, b.run, _judged(changes), tuple(sorted(unmatched, key=lambda u: not u.worse)))
-
-
-def references(a: Side, b: Side, task: str, variant: str) -> tuple[str, ...]:
-    """Choose what a variant is measured against: packages, else yardsticks, else exact baselines.
-
-    Those that race in a quarter of its rounds or more come first: with the others there are few rounds left.
-    """
-    changed = versions(a.run, b.run)
-    candidates = {
-        name: row.role
-        for name, row in b.rows[task].items()
-        if b.timed(row)
-        and a.timed(a.rows[task].get(name))
-        and row.package not in changed
-        and name not in OURS_INSIDE
-    }
-    for share in (ENOUGH, 0.0):
-        for roles in REFERENCES:
-            found = [
-                name
-                for name, role in candidates.items()
-                if role in roles and min(side.shared(task, variant, name) for side in (a, b)) > share
-            ]
-            if found:
-                return tuple(found)
-    return ()
+    used = {name for pace in paces.values() for _task, name in pace.references}
+    unmatched.sort(key=lambda one: not one.worse)
+    return Comparison(a.run, b.run, _judged(changes), tuple(unmatched), tuple(sorted(used)))
 
 
 def versions(a: Run, b: Run) -> dict[str, tuple[str | None, str | None]]:
@@ -191,19 +203,30 @@ def versions(a: Run, b: Run) -> dict[str, tuple[str | None, str | None]]:
     }
 
 
-def _change(a: Side, b: Side, race: Race, variant: str) -> Change | None:
-    """Compare the ratios of a variant; slots that ran side by side, on equal data, are compared in pairs."""
-    if not (chosen := references(a, b, race.id, variant)):
-        return None
-    base_a, base_b = (side.baseline(race.id, variant, chosen) for side in (a, b))
+def _change(a: Side, b: Side, race: Race, variant: str, pace: Pace) -> Change | None:
+    """Compare the times of a variant, slot beside slot where the two runs' slots have the same data."""
+    own_a, own_b = (
+        {slot: time - paces[slot] for slot, time in side.times[race.id, variant].items() if slot in paces}
+        for side, paces in ((a, pace.a), (b, pace.b))
+    )
     difference = stats.difference
-    if revisions.side_by_side(a.run.id, b.run.id):
-        both, difference = base_a.keys() & base_b.keys(), stats.paired_difference
-        base_a, base_b = ({slot: base[slot] for slot in both} for base in (base_a, base_b))
-    ratio_a = stats.compare(base_a, a.times[race.id, variant])
-    ratio_b = stats.compare(base_b, b.times[race.id, variant])
-    change = difference(ratio_a, ratio_b)  # NaN if there is no slot, or no round, to compare
-    return Change(race, variant, chosen, ratio_a, ratio_b, change) if change.ratio > 0 else None
+    if _pairs(a, b, min(len(own_a), len(own_b))):
+        both, difference = sorted(own_a.keys() & own_b.keys()), stats.paired_difference
+        own_a, own_b = ({slot: own[slot] for slot in both} for own in (own_a, own_b))
+    if not (own_a and own_b):
+        return None
+    speed_a, speed_b = (stats.from_slots(-np.array([*own.values()])) for own in (own_a, own_b))
+    return Change(race, variant, 1 / speed_a.ratio, 1 / speed_b.ratio, difference(speed_a, speed_b))
+
+
+def _pairs(a: Side, b: Side, slots: int) -> bool:
+    """Whether slots of the same number are to be compared in pairs.
+
+    Those that ran side by side always; others of equal data only where pairing can afford to halve the
+    degrees of freedom.
+    """
+    alike = a.run.info.seed is not None and a.run.info.seed == b.run.info.seed
+    return revisions.side_by_side(a.run.id, b.run.id) or (alike and slots >= stats.MANY)
 
 
 def _judged(changes: list[Change]) -> tuple[Change, ...]:

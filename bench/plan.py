@@ -8,7 +8,7 @@ import json
 import os
 import random
 import sys
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import cache
@@ -49,8 +49,10 @@ class Effort:
 EFFORTS: dict[Tier, Effort] = {
     "quick": Effort(1, 1, rounds=15, least_rounds=5, seconds=45.0, step_seconds=20.0),
     "default": Effort(5, 10, rounds=30, least_rounds=10, seconds=260.0, step_seconds=60.0),
-    "thorough": Effort(10, 10, rounds=60, least_rounds=60, seconds=inf, step_seconds=60.0, task_seconds=inf),
+    "thorough": Effort(20, 20, rounds=30, least_rounds=30, seconds=inf, step_seconds=60.0, task_seconds=inf),
 }
+BUDGETED = Effort(5, 100, rounds=15, least_rounds=10, seconds=inf, step_seconds=60.0, task_seconds=inf)
+"""Where a budget sets the time, it buys processes: these differ by more than rounds do."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,8 @@ class Plan:
 
     @property
     def effort(self) -> Effort:
-        """What this plan's tier spends; with a budget a task may take whatever part of it is its own."""
-        effort = EFFORTS[self.tier]
-        return effort if self.budget is None else replace(effort, task_seconds=inf)
+        """What this plan may spend."""
+        return EFFORTS[self.tier] if self.budget is None else BUDGETED
 
     @property
     def families(self) -> list[str]:

@@ -20,7 +20,7 @@ from bench.plan import ROOT
 from bench.report import blocks
 from bench.report.markdown import table
 from bench.run import WIDE
-from bench.stats import Bounds, location, over_slots, survivors
+from bench.stats import MANY, Bounds, location, over_slots, survivors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -234,15 +234,17 @@ def overview_table(outcomes: Mapping[Cell, Outcome]) -> str:
 def beyond_table(trials: int) -> str:
     """Write how the protocol's variations fare, each under all that may disturb it."""
     usual, (few, many) = tuple(DISTURBANCES), SLOTS
-    variations: dict[str, tuple[Sequence[str], int, int]] = {
-        f"{few} slots, {many} where the interval is wide": (usual, ROUNDS, many),
-        "10 turns a slot": (usual, 10, few),
-        "4 turns a slot": (usual, 4, few),
-        "outliers always in the same arm": (["one-sided outliers"], ROUNDS, few),
+    variations: dict[str, tuple[Sequence[str], int, int, int]] = {
+        f"{few} slots, {many} where the interval is wide": (usual, few, ROUNDS, many),
+        "10 turns a slot": (usual, few, 10, 0),
+        "4 turns a slot": (usual, few, 4, 0),
+        f"{MANY} slots, trimmed": (usual, MANY, 10, 0),
+        f"{2 * MANY} slots, trimmed": (usual, 2 * MANY, 10, 0),
+        "outliers always in the same arm": (["one-sided outliers"], few, ROUNDS, 0),
     }
     rows = []
-    for text, (disturbances, rounds, most) in variations.items():
-        conditions = product(disturbances, [few], PROCESS_SD, NOISE, [0.0], [rounds], [most])
+    for text, (disturbances, slots, rounds, most) in variations.items():
+        conditions = product(disturbances, [slots], PROCESS_SD, NOISE, [0.0], [rounds], [most])
         found = [simulate(Cell(*values), trials) for values in conditions]
         coverage = sorted(o.coverage for o in found)
         false = max(o.faster + o.slower for o in found)

@@ -2,8 +2,9 @@
 
 Within a slot turns are compared with their neighbours in time, which cancels what the machine was doing at
 that moment. What remains differs from process to process (addresses, page colours, hash seeds), so a slot
-counts once, by a median, and the interval is over slots. With a single slot there is only an interval
-over rounds, which knows nothing of other processes: it never carries a verdict.
+counts once, by a median, and the interval is over slots. Where there are many, it is that of a trimmed mean
+(Yuen), since some processes are unlucky by far more than the others differ. With a single slot there is only
+an interval over rounds, which knows nothing of other processes: it never carries a verdict.
 
 ``location`` and ``over_slots`` work on arrays of any leading axes, so that ``bench.simulate`` can put the
 very code that judges a run through millions of them.
@@ -31,6 +32,8 @@ FASTER, SLOWER = 1.01, 0.99
 SAME = (0.98, 1.02)
 LEAST_DIFFERENCE = 0.01
 NEIGHBOURS = 2
+MANY = 20  # slots: with fewer, trimming costs a sixth of the precision and a point of coverage
+TRIMMED = 0.2  # of these are left out at either end
 NAN = float("nan")
 
 Rounds = dict[int, float]
@@ -69,7 +72,7 @@ class Bounds(NamedTuple):
 class Interval(NamedTuple):
     """A ratio with its 95 % interval and p-value, and what it rests on.
 
-    ``by_slot`` are the slots' own ratios, of which this one is the geometric mean.
+    ``by_slot`` are the slots' own ratios. This one is their geometric mean, trimmed where there are many.
     """
 
     ratio: float = NAN
@@ -117,7 +120,7 @@ def compare(base: Mapping[int, Rounds], other: Mapping[int, Rounds]) -> Interval
     if len(slots) == 1:
         return _over_rounds(*slots[0])
     logs = np.array([location(*times) for times in slots])
-    return _of_slots(logs, rounds=sum(times.shape[1] for times in slots))
+    return from_slots(logs, rounds=sum(times.shape[1] for times in slots))
 
 
 def paired(base: Rounds, other: Rounds) -> Floats:
@@ -145,40 +148,55 @@ def _median(values: Floats) -> Floats:
 
 
 def over_slots(logs: Floats) -> Bounds:
-    """Return the Student-t intervals over the last axis, the log ratios of a measurement's slots."""
-    slots = logs.shape[-1]
-    error = logs.std(axis=-1, ddof=1, dtype=np.float64) / math.sqrt(slots)
-    return _student(logs.mean(axis=-1, dtype=np.float64), error, slots - 1)
+    """Return the intervals over the last axis, the log ratios of a measurement's slots."""
+    return _student(*centre(logs))
 
 
 def difference(a: Interval, b: Interval) -> Interval:
-    """Return b's ratio over a's, from slots that have nothing to do with each other (Welch's t)."""
+    """Return b's ratio over a's, from slots that have nothing to do with each other (Welch's t or Yuen's)."""
     before, after = np.log(a.by_slot), np.log(b.by_slot)
     slots = min(before.size, after.size)
     if slots < 2:
         return Interval(ratio=b.ratio / a.ratio, slots=slots)
-    parts = np.array([before.var(ddof=1) / before.size, after.var(ddof=1) / after.size])
-    freedom = before.size + after.size - 2.0
+    (start, start_error, start_freedom), (end, end_error, end_freedom) = centre(before), centre(after)
+    parts = np.square([start_error, end_error])
+    freedom = float(start_freedom + end_freedom)
     if (total := float(parts.sum())) > 0:
-        freedom = total**2 / float((parts**2 / [before.size - 1, after.size - 1]).sum())
-    bounds = _student(after.mean() - before.mean(), np.sqrt(total), freedom)
-    return _interval(bounds, slots=slots)
+        freedom = total**2 / float((parts**2 / [start_freedom, end_freedom]).sum())
+    return _interval(_student(end - start, np.sqrt(total), freedom), slots=slots)
 
 
 def paired_difference(a: Interval, b: Interval) -> Interval:
-    """Return b's ratio over a's, from slots that ran side by side (paired t)."""
+    """Return b's ratio over a's, from slots that belong together two by two (paired t)."""
     if len(a.by_slot) != len(b.by_slot):
         raise ValueError(
             f"{len(a.by_slot)} slots cannot be paired with {len(b.by_slot)}: "
-            "use difference() for slots that did not run side by side"
+            "use difference() for slots that do not belong together"
         )
-    if len(a.by_slot) < 2:
-        return Interval(ratio=b.ratio / a.ratio, slots=len(a.by_slot))
-    return _of_slots(np.log(b.by_slot) - np.log(a.by_slot))
+    return from_slots(np.log(b.by_slot) - np.log(a.by_slot))
 
 
-def _of_slots(logs: Floats, rounds: int = 0) -> Interval:
+def centre(logs: Floats) -> tuple[Floats, Floats, int]:
+    """Return means over the last axis, their standard errors and degrees of freedom.
+
+    From MANY slots on these are the trimmed mean and Yuen's error, from the Winsorised values; without
+    anything to trim they are Student's.
+    """
+    slots = logs.shape[-1]
+    cut = int(TRIMMED * slots) if slots >= MANY else 0
+    kept = slots - 2 * cut
+    ordered = np.sort(logs.astype(np.float64), axis=-1)
+    middle = ordered[..., cut : cut + kept]
+    winsorised = np.clip(ordered, middle[..., :1], middle[..., -1:])
+    error = winsorised.std(axis=-1, ddof=1) * math.sqrt((slots - 1) / (kept * (kept - 1)))
+    return middle.mean(axis=-1), error, kept - 1
+
+
+def from_slots(logs: Floats, rounds: int = 0) -> Interval:
+    """Return the interval over one measurement's slots, each of which says one log ratio."""
     by_slot = tuple(np.exp(logs).tolist())
+    if logs.size < 2:
+        return Interval(by_slot[0] if by_slot else NAN, slots=logs.size, rounds=rounds, by_slot=by_slot)
     return _interval(over_slots(logs), slots=logs.size, rounds=rounds, by_slot=by_slot)
 
 

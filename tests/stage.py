@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from math import inf
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -52,7 +54,9 @@ class Stage:
         for module in (run, options):  # the tests must not mind who edits the code meanwhile
             monkeypatch.setattr(module, "stamp", lambda _root=None: "fixed")
         monkeypatch.setattr(options, "REPORTS", tmp_path / "reports")
-        monkeypatch.setitem(plan.EFFORTS, "default", Effort(2, 3, 6, 3, seconds=60.0, step_seconds=60.0))
+        effort = Effort(2, 3, 6, 3, seconds=60.0, step_seconds=60.0)
+        monkeypatch.setitem(plan.EFFORTS, "default", effort)
+        monkeypatch.setattr(plan, "BUDGETED", replace(effort, task_seconds=inf))
 
     def render(self, where: Path) -> Path:
         assert where == self.folder

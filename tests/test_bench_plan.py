@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentTypeError
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -167,11 +168,12 @@ A, B = "zoo.look.ints.n=1", "zoo.look.ints.n=2"
 
 
 @pytest.fixture
-def spending(tmp_path) -> Budget:
+def spending(tmp_path, monkeypatch) -> Budget:
     """Two tasks after their first slot of five, in which they took 30 of 250 s, and B 10 s to prepare."""
     plan.write_json(tmp_path / "slots" / "0" / f"{A}.json", {"seconds": 4.0, "fixed_seconds": 1.0})
     plan.write_json(tmp_path / "slots" / "0" / f"{B}.json", {"seconds": 24.0, "fixed_seconds": 10.0})
     plan.write_json(tmp_path / "workers" / "0.zoo.0.json", {"seconds": 30.0})
+    monkeypatch.setattr(plan, "BUDGETED", replace(plan.BUDGETED, most_slots=10))
     return Budget(planned(tasks=tasks("zoo", 1, 2), budget=250.0 + plan.REPORT_SECONDS), tmp_path)
 
 

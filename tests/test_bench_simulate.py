@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from bench import arm, race, simulate, stats
-from bench.plan import EFFORTS
+from bench.plan import BUDGETED, EFFORTS
 from bench.report import banners, selfcheck
 from bench.run import WIDE
 from bench.simulate import CLAIMS, DOCUMENT, TRIALS, Cell
@@ -47,7 +47,7 @@ def test_the_document_says_what_is_found_today(outcomes):
 
 def test_the_document_names_the_settings_of_the_code():
     text = " ".join(DOCUMENT.read_text("utf-8").split())
-    usual, quick = EFFORTS["default"], EFFORTS["quick"]
+    usual, quick, thorough = EFFORTS["default"], EFFORTS["quick"], EFFORTS["thorough"]
     for said in (
         f"two passes agree within {100 * arm.WARM_AGREEMENT:g} %",
         f"(at most {arm.WARM_PASSES} passes)",
@@ -62,6 +62,11 @@ def test_the_document_names_the_settings_of_the_code():
         f"up to {usual.most_slots} slots for tasks whose widest interval after the first {usual.slots}",
         f"is above {100 * WIDE:g} %",
         f"never below {usual.least_rounds} rounds",
+        f"at most {BUDGETED.most_slots}, of up to {BUDGETED.rounds} rounds",
+        f"`--thorough` runs {thorough.slots} slots of {thorough.rounds} rounds",
+        f"From {stats.MANY} slots on, a fifth",
+        f"Yuen's from {stats.MANY} slots on",
+        f"and at least {stats.MANY} slots",
         f"({quick.step_seconds:g} s in a quick run, else {usual.step_seconds:g} s)",
         f"More than {100 * banners.PSI_ALARM:g} % waiting or {100 * banners.STEAL_ALARM:g} % stolen",
         f"above {stats.FASTER}, `slower` if it is below {stats.SLOWER}",

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from bench.schema import Verdict
 
 READING = (
-    "A ratio is the references' time over the variant's own, within one run. The change is the ratio in B "
-    "over that in A: below 1, B is slower. Intervals are at 95 %. A change is called if its whole interval "
-    "is beyond 1 % and it stands among all that were tested (Benjamini-Hochberg). Visible is the least "
-    "change that would have been called."
+    "Times are nanoseconds per item at one pace of the machine: each slot's are corrected by how much slower "
+    "or faster all else was in it. The change is the time in A over that in B: below 1, B is slower. "
+    "Intervals are at 95 %. A change is called if its whole interval is beyond 1 % and it stands among all "
+    "that were tested (Benjamini-Hochberg). Visible is the least change that would have been called."
 )
 VERDICTS: tuple[Verdict, ...] = ("slower", "faster", "same", "undecided")
 CHANGED: tuple[Verdict, ...] = ("slower", "faster")
-HEADER = ["Task", "Variant", "Ratio in A", "Ratio in B", "Change", "95 % interval", "Verdict", "Visible"]
+HEADER = ["Task", "Variant", "ns in A", "ns in B", "Change", "95 % interval", "Verdict", "Visible"]
 STYLES = {"slower": "red", "faster": "green"}
 
 
@@ -98,8 +98,7 @@ def _folded(title: str, text: str) -> list[str]:
 
 
 def _changes(changes: Iterable[Change]) -> str:
-    rows = ([*_cells(change), ", ".join(change.references)] for change in changes)
-    return table([*HEADER, "Measured against"], rows, right=(2, 3, 4, 7))
+    return table(HEADER, map(_cells, changes), right=(2, 3, 4, 7))
 
 
 def _cells(c: Change) -> list[str]:
@@ -107,8 +106,8 @@ def _cells(c: Change) -> list[str]:
     return [
         words.full(c.race),
         c.variant,
-        fmt.number(c.a.ratio, 4),
-        fmt.number(c.b.ratio, 4),
+        fmt.number(c.a, 4),
+        fmt.number(c.b, 4),
         fmt.number(c.change.ratio, 3),
         fmt.interval(c.change.lo, c.change.hi) if bounded else "",
         c.verdict or "no verdict",
@@ -122,7 +121,8 @@ def _unmatched(found: Iterable[Unmatched]) -> str:
 
 def _identities(c: Comparison) -> str:
     a, b = (dict([*words.identity(run), ("commit", _commit(run))]) for run in (c.a, c.b))
-    return table(["", "A", "B"], ([name, a.get(name, ""), b.get(name, "")] for name in a | b))
+    sides = table(["", "A", "B"], ([name, a.get(name, ""), b.get(name, "")] for name in a | b))
+    return f"{sides}\n\nThe machine's pace is that of {escape(', '.join(c.references)) or 'nothing'}."
 
 
 def _commit(run: Run) -> str:
