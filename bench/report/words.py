@@ -180,13 +180,19 @@ def identity(run: Run) -> list[tuple[str, str]]:
         "started": moment(info.started),
         "ended": moment(info.ended),
         "tier": info.tier,
-        "slots": info.slots,
+        "slots": _slots(run),
         "rounds": info.rounds,
         "seed": info.seed,
         "code": info.stamp,
         "machine": info.fingerprint,
     }
     return [(name, str(value)) for name, value in lines.items() if value not in {None, ""}]
+
+
+def _slots(run: Run) -> str:
+    """Say how many processes a task had: as many as planned, or up to as many as there were time for."""
+    most = max((line.slot + 1 for line in run.slots), default=0)
+    return f"{run.info.slots} to {most}" if most > (run.info.slots or most) else str(run.info.slots or most)
 
 
 def flatten(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
