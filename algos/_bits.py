@@ -56,11 +56,36 @@ def mulhi32(a: Any, b: Any) -> Any:
 
 
 @inlined
+def popcount(x: Any) -> Any:
+    """Count the bits of a uint64 that are set."""
+    x -= (x >> U1) & U64(0x5555555555555555)
+    x = (x & U64(0x3333333333333333)) + ((x >> U2) & U64(0x3333333333333333))
+    x = (x + (x >> U64(4))) & U64(0x0F0F0F0F0F0F0F0F)
+    return (x * U64(0x0101010101010101)) >> U64(56)
+
+
+@inlined
+def trailing_zeros(x: Any) -> Any:
+    """Count the zeros below the lowest bit of a uint64 that is set; 64 if none is."""
+    return popcount(~x & (x - U1))
+
+
+@inlined
 def byteswap(x: Any) -> Any:
     """Reverse the bytes of a uint64."""
     x = ((x & U64(0x00FF00FF00FF00FF)) << U8) | ((x >> U8) & U64(0x00FF00FF00FF00FF))
     x = ((x & U64(0x0000FFFF0000FFFF)) << U16) | ((x >> U16) & U64(0x0000FFFF0000FFFF))
     return (x << U32_) | (x >> U32_)
+
+
+@inlined
+def partial64(data: Any, start: Any, n: Any) -> Any:
+    """Read ``n`` < 9 bytes as a little-endian uint64."""
+    value, shift = U64(0), U64(0)
+    for i in range(n):
+        value |= U64(data[start + U64(i)]) << shift
+        shift += U8
+    return value
 
 
 def item_pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, count: int) -> Any:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import platform
 import re
 import sys
 from functools import cache
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import llvmlite
 import numba
+from llvmlite import binding
 from numba import config, njit
 from numba.core import caching
 from numba.extending import intrinsic
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., Any])
 
 ROOT = Path(__file__).parent
+_SINCE_NEHALEM = {"nehalem", "x86-64-v2", "x86-64-v3", "x86-64-v4", "haswell", "skylake", "znver3", "znver4"}
 _IMPORT = re.compile(r"^\s*(?:from|import)\s+algos\.([a-z]\w*)", re.MULTILINE)
 
 
@@ -108,6 +111,16 @@ _INTERNALS = all(
     )
     for name in names
 )
+
+
+def target_has(feature: str) -> bool:
+    """Whether the processor that kernels are compiled for, not always the host, has a feature."""
+    if platform.machine().lower() not in {"x86_64", "amd64"}:
+        return False
+    if config.CPU_NAME in {None, "", "host"} and config.CPU_FEATURES is None:
+        return bool(binding.get_host_cpu_features().get(feature))
+    named = config.CPU_NAME in _SINCE_NEHALEM and feature == "sse4.2"
+    return named or f"+{feature}" in (config.CPU_FEATURES or "")
 
 
 def kernel(function: F) -> F:

@@ -43,6 +43,13 @@ class Parameters:
             raise CorruptDataError(f"parameter {name}={value!r} is not an int in {low}..{high}")
         return value
 
+    def number(self, name: str, low: float, high: float) -> float:
+        """Return a float in ``low..high``, both included."""
+        value = self._values.get(name)
+        if type(value) is not float or not low <= value <= high:
+            raise CorruptDataError(f"parameter {name}={value!r} is not a float in {low}..{high}")
+        return value
+
     def choice(self, name: str, options: tuple[Any, ...]) -> Any:
         """Return one of ``options``."""
         value = self._values.get(name, Ellipsis)  # a missing one is none of the options, not even None

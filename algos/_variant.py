@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-PROPERTIES = frozenset({"exact", "static", "mergeable", "removable", "ordered", "standard"})
+PROPERTIES = frozenset({"exact", "keyed", "static", "mergeable", "removable", "ordered", "standard"})
 
 
 class Variant(NamedTuple):

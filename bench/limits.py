@@ -16,7 +16,8 @@ import numpy as np
 
 from algos._bits import LINE, U3, U64, aligned_zeros, prefetch
 from algos._jit import kernel
-from algos.filters.splitblock import SplitBlockBloomFilter, block_start, block_test
+from algos.filters._blocks import block_start, block_test
+from algos.filters.splitblock import SplitBlockBloomFilter
 from algos.hashing import hash64
 from algos.hashing.xxh3 import xxh3_key, xxh3_word
 from bench.schema import Contestant, Slice

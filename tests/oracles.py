@@ -256,11 +256,107 @@ def xxh3_64(data: bytes, seed: int = 0) -> int:
     return _xxh3_long(data, seed)
 
 
+# ---------------------------------------------------------------------------------------------------
+# MurmurHash64A (Appleby 2008, smhasher/src/MurmurHash2.cpp), rapidhash V3 (De Carli 2025, rapidhash.h),
+# SipHash (Aumasson, Bernstein 2012), CRC-32C (RFC 3720)
+
+
+def murmur64a(data: bytes, seed: int = 0) -> int:
+    """MurmurHash64A."""
+    m = 0xC6A4A7935BD1E995
+    h = seed ^ ((len(data) * m) & M64)
+    whole = len(data) & ~7
+    for at in range(0, whole, 8):
+        k = (u64(data, at) * m) & M64
+        k = ((k ^ (k >> 47)) * m) & M64
+        h = ((h ^ k) * m) & M64
+    if len(data) > whole:
+        h = ((h ^ u64(data, whole)) * m) & M64
+    h = ((h ^ (h >> 47)) * m) & M64
+    return h ^ (h >> 47)
+
+
+RAPID_SECRET = (
+    *(0x2D358DCCAA6C78A5, 0x8BB84B93962EACC9, 0x4B33A62ED433D4A3, 0x4D5A2DA51DE1AA47),
+    *(0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x90ED1765281C388C, 0xAAAAAAAAAAAAAAAA),
+)
+
+
+def rapidhash(data: bytes, seed: int = 0) -> int:
+    """rapidhash, version 3."""
+    s, n = RAPID_SECRET, len(data)
+    seed ^= _fold(seed ^ s[2], s[1])
+    a = b = 0
+    if n >= 17:
+        left, at = n, 0
+        if left > 112:
+            lanes = [seed] * 7
+            while left > 112:
+                lanes = [
+                    _fold(u64(data, at + 16 * i) ^ s[i], u64(data, at + 16 * i + 8) ^ lane)
+                    for i, lane in enumerate(lanes)
+                ]
+                left, at = left - 112, at + 112
+            seed = 0
+            for lane in lanes:
+                seed ^= lane
+        for i, secret in enumerate((2, 2, 1, 1, 2, 1)):
+            if left > 16 * (i + 1):
+                seed = _fold(u64(data, at + 16 * i) ^ s[secret], u64(data, at + 16 * i + 8) ^ seed)
+        a, b, n = u64(data, len(data) - 16) ^ left, u64(data, len(data) - 8), left
+    elif n >= 8:
+        a, b, seed = u64(data), u64(data, n - 8), seed ^ n
+    elif n >= 4:
+        a, b, seed = u32(data), u32(data, n - 4), seed ^ n
+    elif n:
+        a, b = (data[0] << 45) | data[n - 1], data[n >> 1]
+    product = (a ^ s[1]) * (b ^ seed)
+    return _fold((product & M64) ^ s[7], (product >> 64) ^ s[1] ^ n)
+
+
+def siphash(data: bytes, key: int, rounds: int, last: int) -> int:
+    """SipHash with ``rounds`` a word and ``last`` at the end."""
+    k0, k1 = key & M64, key >> 64
+    v = [k0 ^ 0x736F6D6570736575, k1 ^ 0x646F72616E646F6D, k0 ^ 0x6C7967656E657261, k1 ^ 0x7465646279746573]
+
+    def turn(times: int) -> None:
+        for _ in range(times):
+            for a, b, c, d, r in ((0, 1, 2, 3, (13, 16)), (2, 1, 0, 3, (17, 21))):
+                v[a], v[c] = (v[a] + v[b]) & M64, (v[c] + v[d]) & M64
+                v[b], v[d] = rotl64(v[b], r[0]) ^ v[a], rotl64(v[d], r[1]) ^ v[c]
+                v[a] = rotl64(v[a], 32)
+
+    whole = len(data) & ~7
+    words = [u64(data, at) for at in range(0, whole, 8)]
+    for word in (*words, u64(data[whole:]) | (len(data) & 0xFF) << 56):
+        v[3] ^= word
+        turn(rounds)
+        v[0] ^= word
+    v[2] ^= 0xFF
+    turn(last)
+    return v[0] ^ v[1] ^ v[2] ^ v[3]
+
+
+def crc32c(data: bytes, before: int = 0) -> int:
+    """CRC-32C, bit by bit."""
+    crc = before ^ M32
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ 0x82F63B78 * (crc & 1)
+    return crc ^ M32
+
+
 HASHES = {
     "xxh3": xxh3_64,
     "xxh64": xxh64,
     "murmur3_32": murmur3_32,
     "murmur3_128": lambda data, seed=0: murmur3_x64_128(data, seed)[0],
+    "murmur64a": murmur64a,
+    "rapidhash": rapidhash,
+    "siphash24": lambda data, seed=0: siphash(data, seed, 2, 4),
+    "siphash13": lambda data, seed=0: siphash(data, seed, 1, 3),
+    "crc32c": crc32c,
 }
 
 

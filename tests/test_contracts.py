@@ -299,7 +299,7 @@ def test_cache_is_warm_until_a_file_it_stands_on_changes(sandbox: Path) -> None:
     """The second process compiles nothing; an edit recompiles what stands on the file, and only that."""
     cold = work(sandbox)
     assert cold[1] == {}
-    assert {"algos.hashing.splitmix64", "algos.hashing.xxh64", "algos.filters.bloom"} <= cold[2].keys()
+    assert {"algos.hashing.splitmix64", "algos.hashing.xxh64", "algos.filters._bloom"} <= cold[2].keys()
 
     warm = work(sandbox)
     assert warm == (cold[0], cold[2], {})
@@ -308,7 +308,7 @@ def test_cache_is_warm_until_a_file_it_stands_on_changes(sandbox: Path) -> None:
     family.write_text(family.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
     _, hits, misses = work(sandbox)
     assert {name for name in misses if not name.startswith("algos.filters.")} == set()
-    assert {"algos.filters.bloom", "algos.filters.cuckoo"} <= misses.keys()
+    assert {"algos.filters._bloom", "algos.filters.cuckoo"} <= misses.keys()
     assert {"algos.hashing.splitmix64", "algos.hashing.xxh64"} <= hits.keys()
 
     ground = sandbox / "algos" / "_bits.py"
@@ -424,12 +424,12 @@ def test_damaged_cache_is_not_believed(tmp_path: Path) -> None:
 PORTABLE = """
 import json
 import numpy as np
-from algos.filters import SplitBlockBloomFilter, splitblock
+from algos.filters import SplitBlockBloomFilter, _blocks
 from algos.hashing import hash64, xxh3
 keys = np.arange(1000)
 f = SplitBlockBloomFilter.build(keys)
 right = bool(f.contains_many(keys).all() and f.contains_hashes(hash64(keys)).all())
-kernels = (xxh3._words, splitblock._add, splitblock._contains, splitblock._contains_words)
+kernels = (xxh3._words, _blocks.add, _blocks.contains, _blocks.contains_words)
 text = "".join(asm for k in kernels for asm in k.inspect_asm().values())
 print(json.dumps([right, hash64(["abc"]).tolist(), *(r in text for r in ("%xmm", "%ymm", "%zmm"))]))
 """

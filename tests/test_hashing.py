@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import crc32c as crc32c_package
 import mmh3
 import numpy as np
 import oracles
 import pyarrow as pa
 import pytest
+import siphash24 as siphash_package
 import xxhash
-from helpers import SMALL, rng, split_lengths, vectors
+from helpers import SMALL, rng, split_lengths, splitmix_stream, vectors
 from hypothesis import given
 from hypothesis import strategies as st
 
 from algos import catalog
-from algos.hashing import hash64
+from algos.hashing import crc32c, hash64, hash128
 
-SEEDS = (0, 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1)
+SEEDS = (0, 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1, 2**127 + 2**63 + 5, 2**128 - 1)
 BRANCHES = (
     0,
     1,
@@ -51,12 +55,30 @@ LONG = (
 """XXH3 changes its path at 16, 128, 240, and scrambles after every 1024 bytes."""
 
 LENGTHS = (*BRANCHES, *LONG[:-1:3]) if SMALL else (*range(513), *LONG)
-TEXT = ("xxh3", "xxh64", "murmur3_32", "murmur3_128")
+
+
+def sip(function: Any, data: bytes, seed: int) -> int:
+    return int.from_bytes(function(data, key=seed.to_bytes(16, "little")).digest(), "little")
+
+
 LIBRARY = {
     "xxh3": xxhash.xxh3_64_intdigest,
     "xxh64": xxhash.xxh64_intdigest,
     "murmur3_32": lambda data, seed: mmh3.hash(data, seed, signed=False),
     "murmur3_128": lambda data, seed: mmh3.hash64(data, seed, signed=False)[0],
+    "murmur64a": oracles.murmur64a,
+    "rapidhash": oracles.rapidhash,
+    "siphash24": lambda data, seed: sip(siphash_package.siphash24, data, seed),
+    "siphash13": lambda data, seed: sip(siphash_package.siphash13, data, seed),
+    "crc32c": crc32c_package.crc32c,
+}
+"""The reference libraries. MurmurHash64A and rapidhash have none in Python: their twins stand on
+``hash_lengths.json``, digests of the compiled C at every length of importance."""
+TEXT = tuple(LIBRARY)
+SEED_BITS = {"murmur3_32": 32, "murmur3_128": 32, "crc32c": 32, "siphash24": 128, "siphash13": 128}
+LIBRARY_128 = {
+    "xxh3": xxhash.xxh3_128_intdigest,
+    "murmur3_128": lambda data, seed: mmh3.hash128(data, seed, signed=False),
 }
 WIDTHS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 EXTREMES = [
@@ -79,7 +101,7 @@ EXTREMES = [
 
 def seeds(algorithm: str) -> tuple[int, ...]:
     """Return the seeds an algorithm has."""
-    return tuple(s for s in SEEDS if s < 2**32 or not algorithm.startswith("murmur"))
+    return tuple(s for s in SEEDS if s < 2 ** SEED_BITS.get(algorithm, 64))
 
 
 CASES = [pytest.param(name, seed, id=f"{name}-{seed:#x}") for name in TEXT for seed in seeds(name)]
@@ -98,6 +120,16 @@ def test_golden_vector(row: dict[str, str]) -> None:
     data, seed, digest = bytes.fromhex(row["input_hex"]), row["seed"], int(row["digest_hex"], 16)
     assert hash64(data, row["algorithm"], seed=seed) == digest
     assert oracles.HASHES[row["algorithm"]](data, seed) == digest
+
+
+@pytest.mark.parametrize("row", vectors("hash_lengths"), ids=lambda r: f"{r['algorithm']}-{r['seed']:#x}")
+def test_digests_of_the_compiled_reference(row: dict[str, Any]) -> None:
+    """The first n bytes of the SplitMix64 stream hash as in C, and so does the twin, on every branch."""
+    stream = splitmix_stream(512).tobytes()
+    keys = [stream[: int(n)] for n in row["digests_hex"]]
+    want = [int(digest, 16) for digest in row["digests_hex"].values()]
+    assert hash64(keys, row["algorithm"], seed=row["seed"]).tolist() == want
+    assert [oracles.HASHES[row["algorithm"]](key, row["seed"]) for key in keys] == want
 
 
 def test_splitmix64_stream() -> None:
@@ -193,11 +225,11 @@ def test_integers_under_every_seed(algorithm: str, seed: int) -> None:
     assert [hash64(v, algorithm, seed=seed) for v in EXTREMES] == want
 
 
-@given(st.lists(st.binary(max_size=300), max_size=20), st.integers(0, 2**64 - 1))
+@given(st.lists(st.binary(max_size=300), max_size=20), st.integers(0, 2**128 - 1))
 def test_random_bytes(keys: list[bytes], seed: int) -> None:
     """Any bytes under any seed hash as the libraries do."""
     for algorithm in TEXT:
-        s = seed % 2**32 if algorithm.startswith("murmur") else seed
+        s = seed % 2 ** SEED_BITS.get(algorithm, 64)
         assert hash64(pa.array(keys, pa.binary()), algorithm, seed=s).tolist() == expected(algorithm, keys, s)
 
 
@@ -212,6 +244,59 @@ def test_batch_of_any_size(algorithm: str, n: int) -> None:
     assert got.tolist() == integers_hashed(algorithm, keys.tolist(), 9)
 
 
+WIDE = [pytest.param(name, seed, id=f"{name}-{seed:#x}") for name in LIBRARY_128 for seed in seeds(name)]
+
+
+@pytest.mark.parametrize(("algorithm", "seed"), WIDE)
+def test_128_bits(algorithm: str, seed: int) -> None:
+    """``hash128`` gives both halves of every key, low half first, and one int for a single key."""
+    keys = split_lengths(LENGTHS, 7)
+    want = [LIBRARY_128[algorithm](key, seed) for key in keys]
+    got = hash128(pa.array(keys, pa.binary()), algorithm, seed=seed)
+    assert (got.dtype, got.shape) == (np.uint64, (len(keys), 2))
+    assert [low | high << 64 for low, high in got.tolist()] == want
+    assert [hash128(key, algorithm, seed=seed) for key in keys[::17]] == want[::17]
+    words = np.array(EXTREMES, np.uint64)
+    want = [LIBRARY_128[algorithm](oracles.key_bytes(word), seed) for word in EXTREMES]
+    assert [low | high << 64 for low, high in hash128(words, algorithm, seed=seed).tolist()] == want
+
+
+def test_128_bits_of_a_dictionary_and_of_nothing() -> None:
+    """A dictionary hashes its values once, whatever width they hash to."""
+    keys = pa.array(["b", "a", "b", "c"] * 5).dictionary_encode()
+    assert hash128(keys).tolist() == hash128(keys.to_pylist()).tolist()
+    assert hash128([]).shape == (0, 2)
+    with pytest.raises(ValueError, match=r"rapidhash.* is not one of xxh3, murmur3_128"):
+        hash128([1], "rapidhash")
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 12_287, 12_288, 12_289, 24_576, 40_000])
+def test_crc32c_of_a_buffer(n: int) -> None:
+    """Any buffer, whole or piece by piece, has the checksum the package gives it."""
+    data = rng(8, n).integers(0, 256, n, dtype=np.uint8)
+    whole = crc32c_package.crc32c(data.tobytes())
+    assert crc32c(data) == crc32c(data.tobytes()) == crc32c(memoryview(data)) == whole
+    for cut in (0, 1, n // 3, n):
+        assert crc32c(data[cut:], crc32c(data[:cut])) == whole
+    assert crc32c(data[: n // 8 * 8].view(np.uint64)) == crc32c(data[: n // 8 * 8])
+
+
+@pytest.mark.parametrize(
+    ("data", "value", "error", "said"),
+    [
+        ("text", 0, TypeError, "str"),
+        (b"", -1, ValueError, "seed=-1"),
+        (b"", 2**32, ValueError, str(2**32)),
+        (np.zeros((4, 4), np.uint8)[:, 1], 0, ValueError, "not contiguous"),
+    ],
+)
+def test_crc32c_refuses_what_is_no_buffer_or_no_checksum(
+    data: Any, value: int, error: type, said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        crc32c(data, value)
+
+
 def test_default_is_xxh3_with_seed_0() -> None:
     """Without an algorithm named it is XXH3, and the seed is 0."""
     assert hash64("abc") == xxhash.xxh3_64_intdigest(b"abc")
@@ -222,20 +307,12 @@ def test_every_catalogued_hash_is_tested() -> None:
     assert {v.name for v in catalog.variants("hashing")} == {*TEXT, "splitmix64"}
 
 
-@pytest.mark.parametrize("algorithm", ["murmur3_32", "murmur3_128"])
-@pytest.mark.parametrize("seed", [2**32, 2**63, 2**64 - 1])
-def test_murmur_seed_is_32_bits(algorithm: str, seed: int) -> None:
-    """MurmurHash3 has 32-bit seeds; a larger one is refused, not cut."""
-    with pytest.raises(ValueError, match=str(seed)):
-        hash64(b"x", algorithm, seed=seed)
-
-
 @pytest.mark.parametrize("algorithm", [*TEXT, "splitmix64"])
-@pytest.mark.parametrize("seed", [-1, 2**64, 2**70])
-def test_seed_out_of_range(algorithm: str, seed: int) -> None:
-    """A seed outside 64 bits is refused, and the message says which it was."""
-    with pytest.raises(ValueError, match=str(seed)):
-        hash64([1], algorithm, seed=seed)
+def test_seed_out_of_range(algorithm: str) -> None:
+    """A seed wider than the algorithm's own is refused, not cut, and the message says which it was."""
+    for seed in (-1, 2 ** SEED_BITS.get(algorithm, 64), 2**200):
+        with pytest.raises(ValueError, match=str(seed)):
+            hash64([1], algorithm, seed=seed)
 
 
 @pytest.mark.parametrize("seed", [None, 1.0, "1", True])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from algos import _state
+from algos._bits import aligned_zeros
+from algos._threads import check_threads, in_parts
+from algos.errors import CorruptDataError
 from algos.hashing.batch import KeyHasher
 from algos.hashing.xxh3 import XXH3
 
@@ -106,6 +110,10 @@ class Filter(ABC):
         for lo, hashes in self._hasher.chunks(piece):
             self._probe(hashes, out[lo : lo + len(hashes)])
 
+    def _probe_parts(self, piece: Piece, out: Any, threads: int) -> None:
+        """Answer for one piece in threads."""
+        in_parts(threads, len(piece), lambda lo, hi: self._probe_piece(piece.cut(lo, hi), out[lo:hi]))
+
     @property
     def seed(self) -> int:
         """The seed of the keys' hash."""
@@ -116,17 +124,19 @@ class Filter(ABC):
         """The size of the filter's bits, in bytes."""
         return int(self._payload().nbytes)
 
-    def contains_many(self, keys: Any) -> NDArray[np.bool_]:
+    def contains_many(self, keys: Any, *, threads: int = 1) -> NDArray[np.bool_]:
         """Tell for each of ``n`` keys whether it may be in the filter: ``bool[n]``.
 
-        ``False`` is certain; nulls are ``False``. Safe from many threads while nobody adds.
+        ``False`` is certain; nulls are ``False``. The work is shared by ``threads``. Safe from many threads
+        while nobody adds.
         """
+        threads = check_threads(threads)
         parts = self._hasher.pieces(keys)
         out = np.empty(sum(map(len, parts)), np.bool_)
         base = 0
         for part in parts:
             answers = out[base : base + len(part)]
-            self._probe_piece(part, answers)
+            self._probe_parts(part, answers, threads)
             if part.valid is not None:
                 answers &= part.valid
             base += len(part)
@@ -190,21 +200,31 @@ class GrowingFilter(Filter):
         if hashes is not None:
             self._insert(hashes)
 
-    def add_many(self, keys: Any, return_new: bool = False) -> NDArray[np.bool_] | None:
-        """Add ``n`` keys; nulls are skipped. One writer at a time.
+    def add_many(self, keys: Any, return_new: bool = False, *, threads: int = 1) -> NDArray[np.bool_] | None:
+        """Add ``n`` keys; nulls are skipped. One writer at a time, but for its own ``threads``.
 
         With ``return_new`` say for each key whether it was new (``bool[n]``), as if they had been added
-        one by one: of equal keys in the batch only the first can be. A false positive counts as not new.
+        one by one, and so in one thread: of equal keys in the batch only the first can be. A false positive
+        counts as not new.
         """
+        threads = check_threads(threads)
         parts = self._hasher.pieces(keys)
         if return_new:
             return self._per_key(parts, self._insert_new)
-        self._add_pieces(parts)
+        self._add_pieces(parts, threads)
         return None
 
-    def _add_pieces(self, parts: list[Piece]) -> None:
-        for hashes in self._hasher.present(parts):
-            self._insert(hashes)
+    def _add_pieces(self, parts: list[Piece], threads: int = 1) -> None:
+        if threads == 1:
+            for hashes in self._hasher.present(parts):
+                self._insert(hashes)
+            return
+        for part in parts:
+            self._insert_in_threads(self._hasher.hashed(part, threads), threads)
+
+    def _insert_in_threads(self, hashes: Any, _threads: int) -> None:
+        """Add ready hashes. What a key does to most filters depends on those before it: one at a time."""
+        self._insert(hashes)
 
     def _per_key(self, parts: list[Piece], action: Callable[[Any, Any], None]) -> NDArray[np.bool_]:
         """Return what ``action(hashes, out)`` says of each key; nulls are kept from it and are ``False``."""
@@ -231,6 +251,175 @@ class GrowingFilter(Filter):
         differing = [f"{k}={mine[k]!r} and {theirs[k]!r}" for k in mine if mine[k] != theirs[k]]
         if differing:
             raise ValueError(f"cannot merge filters with {', '.join(differing)}; make both alike")
+
+
+class RemovableFilter(GrowingFilter):
+    """A filter that keys can be removed from."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _remove(self, hashes: Any, out: Any) -> None:
+        """Remove ready hashes once each and note in ``out`` which were there."""
+
+    def remove(self, key: Any) -> bool:
+        """Remove a key once; ``False`` if it was not there. Only keys that were added may be removed."""
+        hashes = self._hasher.one(key)
+        return hashes is not None and bool(self.remove_hashes(hashes)[0])
+
+    def remove_many(self, keys: Any) -> NDArray[np.bool_]:
+        """Remove ``n`` keys once each; ``bool[n]`` tells which were there. Nulls are ``False``."""
+        return self._per_key(self._hasher.pieces(keys), self._remove)
+
+    def remove_hashes(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Remove ready 64-bit hashes (``uint64[n]``) once each; ``bool[n]`` tells which were there."""
+        hashes = check_hashes(hashes)
+        out = np.empty(len(hashes), np.bool_)
+        self._remove(hashes, out)
+        return out
+
+
+class BitFilter(GrowingFilter):
+    """A filter of bits that are only ever set, planned for ``capacity`` keys: it merges by OR."""
+
+    __slots__ = ()
+    _words: Any
+    capacity: int
+
+    @abstractmethod
+    def __init__(
+        self, capacity: int, fpr: float | None = None, bits_per_key: float | None = None, *, seed: int = 0
+    ) -> None:
+        """Make an empty filter."""
+
+    @classmethod
+    def build(
+        cls, keys: Any, fpr: float | None = None, bits_per_key: float | None = None, *, seed: int = 0
+    ) -> Self:
+        """Make a filter of all ``keys``, sized for their number (with repeats)."""
+        parts = house_hasher(seed).pieces(keys)
+        self = cls(count_keys(parts), fpr, bits_per_key, seed=seed)
+        self._add_pieces(parts)
+        return self
+
+    @property
+    def bits_per_key(self) -> float:
+        """The filter's bits divided by the keys it was planned for."""
+        return 8.0 * self.nbytes / self.capacity
+
+    def merge(self, other: Self) -> None:
+        """Take in all keys of ``other``: bit for bit as if they had been added here.
+
+        Raises ``ValueError`` unless size and parameters are the same.
+        """
+        self._check_mergeable(other)
+        np.bitwise_or(self._words, other._words, out=self._words)
+
+    def _insert_in_threads(self, hashes: Any, threads: int) -> None:
+        """Add ready hashes, every thread to a filter of its own; these are then merged."""
+
+        def work(lo: int, hi: int) -> None:
+            mine = self if lo == 0 else self._empty()
+            mine._insert(hashes[lo:hi])
+            if lo:
+                others.append(mine._words)
+
+        others: list[Any] = []
+        in_parts(threads, len(hashes), work)
+        for words in others:
+            np.bitwise_or(self._words, words, out=self._words)
+
+    def _empty(self) -> Self:
+        """Return a filter like this one without its keys."""
+        twin = object.__new__(type(self))
+        slots: tuple[str, ...] = type(self).__slots__
+        for name in slots:
+            setattr(twin, name, getattr(self, name))
+        twin._words = aligned_zeros(self._words.size, self._words.dtype)
+        return twin
+
+    def _payload(self) -> Any:
+        return self._words
+
+    def _take_words(self, payload: memoryview, unit: int, dtype: str, most: int) -> None:
+        """Copy the words of a payload, a whole number of ``unit`` bytes but no more than ``most`` of them."""
+        if not payload or len(payload) % unit or len(payload) > unit * most:
+            raise CorruptDataError(f"{len(payload)} bytes are not a whole number of {unit}-byte blocks")
+        found = np.frombuffer(payload, dtype)
+        self._words = aligned_zeros(found.size, found.dtype)
+        self._words[:] = found
+
+
+class StaticFilter(Filter):
+    """A filter built once from all keys: by ``build`` or ``build_hashes``, which do not call ``__init__``."""
+
+    __slots__ = ()
+    _keys: int
+    bits: int
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        raise TypeError(f"all keys must be known at once: use {type(self).__name__}.build(keys)")
+
+    @classmethod
+    @abstractmethod
+    def build_hashes(
+        cls, hashes: NDArray[np.uint64], fpr: float | None = None, bits: int | None = None, *, seed: int = 0
+    ) -> Self:
+        """Make a filter of ready 64-bit hashes (``uint64[n]``); ``seed`` is the one they were made with."""
+
+    @classmethod
+    def build(
+        cls, keys: Any, fpr: float | None = None, bits: int | None = None, *, seed: int = 0, **more: Any
+    ) -> Self:
+        """Make a filter of all distinct ``keys``; nulls are skipped. Takes what ``build_hashes`` takes."""
+        return cls.build_hashes(all_hashes(house_hasher(seed), keys), fpr, bits, seed=seed, **more)
+
+    def __len__(self) -> int:
+        """Return the number of distinct keys."""
+        return self._keys
+
+    @property
+    def bits_per_key(self) -> float:
+        """The filter's bits divided by its keys."""
+        return 8.0 * self.nbytes / max(1, self._keys)
+
+    def expected_fpr(self) -> float:
+        """Return the chance that a key not in the set is found: ``2^-bits``, or 0 for the empty set."""
+        return 2.0**-self.bits if self._keys else 0.0
+
+
+def occupancy_law(bits_per_key: float, block: int, hash_count: int) -> float:
+    """Return the false-positive rate of ``hash_count`` bits per key in one of many blocks of ``block`` bits.
+
+    A block holds Poisson(block / bits_per_key) keys. After ``m`` random bits ``j`` are set with a chance
+    that follows from that after ``m - 1``, and a stranger's bits are all among them with (j / block)^k.
+    """
+    load = block / bits_per_key
+    if load * hash_count > 40.0 * block:  # e^-40 of the bits are not set
+        return 1.0
+    keys = np.arange(1, int(load + 12.0 * math.sqrt(load) + 30.0))
+    weight = np.exp(keys * math.log(load) - load - np.cumsum(np.log(keys)))
+    share = np.arange(block + 1) / block
+    hit, chance, total = share**hash_count, np.zeros(block + 1), 0.0
+    chance[0] = 1.0
+    for w in weight:
+        for _ in range(hash_count):
+            grown = chance * (1.0 - share)
+            chance *= share
+            chance[1:] += grown[:-1]
+        total += float(w * (chance @ hit))
+    return total
+
+
+def invert(law: Callable[[float], float], fpr: float, most: float) -> float:
+    """Return the fewest bits per key, up to ``most``, at which a falling ``law`` keeps ``fpr``."""
+    low, high = 0.125, most
+    if not law(high) <= fpr <= law(low):
+        raise ValueError(f"fpr={fpr} is outside {law(high):.2g}..{law(low):.3g}, all that this filter can do")
+    while high - low > 1e-6 * high:
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if law(middle) > fpr else (low, middle)
+    return high
 
 
 def count_keys(parts: list[Piece]) -> int:

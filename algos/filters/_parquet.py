@@ -87,6 +87,10 @@ class _Words32:
     def __len__(self) -> int:
         return len(self.values)
 
+    def cut(self, lo: int, hi: int) -> _Words32:
+        """Return values ``lo..hi`` as a piece of their own."""
+        return _Words32(self.values[lo:hi], None if self.valid is None else self.valid[lo:hi])
+
     def hash_into(self, algorithm: Any, seed: Any, lo: int, hi: int, out: Any) -> None:  # noqa: ARG002
         """Hash values ``lo..hi`` into ``out``: a column's hash is xxHash64 whatever was asked."""
         words32(self.values[lo:hi], seed, out)

@@ -1,16 +1,16 @@
 """Binary fuse filter: the smallest and fastest filter for a set that is known in advance.
 
-Graf, Lemire 2022, 3-wise. A key's three positions lie in three neighbouring segments of one array of
-fingerprints, and the fingerprints there XOR to the key's own::
+Graf, Lemire 2022, 3- and 4-wise. A key's three (or four) positions lie in as many neighbouring segments of
+one array of fingerprints, and the fingerprints there XOR to the key's own::
 
     hash = fmix64(key + seed)      fingerprint = hash ^ (hash >> 32), 8 or 16 bits
-    position 0 = (hash * positions) >> 64, anywhere in all but the last two segments
-    position 1, 2 = the same place one and two segments on, with low bits flipped by the hash
+    position 0 = (hash * positions) >> 64, anywhere in all but the last arity - 1 segments
+    position i = the same place i segments on, with low bits flipped by (hash >> 18 (arity - 1 - i))
 
 To build, every key is peeled off at a position that it has for itself, then fingerprints are given in
-reverse. Parameters and construction are those of the C library ``xor_singleheader`` (as shipped with
-pyfusefilter 1.3), so fingerprints are equal byte for byte. The law: fpr = 2^-bits, at 9.0 bits per key
-for 8 bits and a million keys, more for few; a lookup is three reads and no branch.
+reverse. Parameters and construction of the 3-wise are those of the C library ``xor_singleheader`` (as shipped
+with pyfusefilter 1.3), so fingerprints are equal byte for byte. The law: fpr = 2^-bits, at 9.0 bits per key
+for 8 bits and a million keys (8.6 4-wise), more for few; a lookup is arity reads and no branch.
 """
 
 from __future__ import annotations
@@ -20,40 +20,26 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from algos._bits import U1, U2, U32_, U64, aligned_zeros, mulhi32, prefetch
+from algos._bits import U1, U2, U64, aligned_zeros, mulhi32, prefetch
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError, HotpathError
-from algos.filters._common import (
-    DEFAULT_FPR,
-    Filter,
-    all_hashes,
-    check_fpr,
-    check_hashes,
-    distinct,
-    house_hasher,
-    only_one,
-)
+from algos.filters._common import StaticFilter, distinct, house_hasher
+from algos.filters._fingerprints import DTYPES, MAX_ATTEMPTS, MAX_KEYS, checked, own, seeds
+from algos.filters._fuse4 import assign4, contains4, gather4, peel4
 from algos.hashing.murmur3_128 import fmix64
-from algos.hashing.splitmix64 import GAMMA, SPLITMIX64
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from algos import _state
 
-DTYPES: dict[int, np.dtype[Any]] = {8: np.dtype("<u1"), 16: np.dtype("<u2")}
 FIRST_STATE = U64(0x726B2B9D438B9D4D)
 MAX_SEGMENT = 1 << 18
-MAX_KEYS = 1 << 31
-MAX_ATTEMPTS = 100
+ARITIES = {3: (3.33, 2.25, 1.125, 0.875, 0.25, 1e6), 4: (2.91, -0.5, 1.075, 0.77, 0.305, 6e5)}
+"""By the paper's fit: base and shift of the segment's length; least, constant, growth, scale of the size."""
 NEXT_ARM = np.array([1, 2, 0], np.uint8)
 BATCH = 96
 """Keys per step of a lookup, as in the split-block filter: three lines each in flight."""
-
-
-@inlined
-def _own(h: Any, mask: Any) -> Any:
-    return (h ^ (h >> U32_)) & mask
 
 
 @inlined
@@ -77,7 +63,7 @@ def _contains(
 ) -> None:
     n = hashes.size
     at0, at1 = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, np.uint64)
-    at2, own = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, fingerprints.dtype)
+    at2, mine = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, fingerprints.dtype)
     for step in range((n + BATCH - 1) // BATCH + 1):
         new, old = (step & 1) * BATCH, BATCH - (step & 1) * BATCH
         lo = step * BATCH
@@ -87,7 +73,7 @@ def _contains(
             p0 = _position0(h, span)
             at0[new + j], at1[new + j] = p0, _position1(h, p0, segment)
             at2[new + j] = _position2(h, p0, segment)
-            own[new + j] = _own(h, mask)
+            mine[new + j] = own(h, mask)
         for j in range(coming):
             prefetch(fingerprints, at0[new + j])
             prefetch(fingerprints, at1[new + j])
@@ -95,7 +81,7 @@ def _contains(
         before = max(0, lo - BATCH)
         for j in range(min(lo - before, n - before)):
             found = fingerprints[at0[old + j]] ^ fingerprints[at1[old + j]] ^ fingerprints[at2[old + j]]
-            out[before + j] = found == own[old + j]
+            out[before + j] = found == mine[old + j]
 
 
 @kernel
@@ -179,148 +165,137 @@ def _assign(fingerprints: Any, mask: Any, segment: Any, span: Any, order: Any, a
         p1, p2 = _position1(h, p0, segment), _position2(h, p0, segment)
         mine = p0 if arm == U64(0) else p1 if arm == U1 else p2
         found = fingerprints[p0] ^ fingerprints[p1] ^ fingerprints[p2]  # its own is still 0
-        fingerprints[mine] = _own(h, mask) ^ U64(found)
+        fingerprints[mine] = own(h, mask) ^ U64(found)
 
 
-def _geometry(n: int) -> tuple[int, int]:
+def _geometry(n: int, arity: int) -> tuple[int, int]:
     """Return the length of a segment and the number of segments a first position may lie in."""
     if n == 0:
         return 4, 1
-    segment = min(MAX_SEGMENT, 1 << math.floor(math.log(n) / math.log(3.33) + 2.25))
+    base, shift, least, at_most, growth, million = ARITIES[arity]
+    segment = min(MAX_SEGMENT, 1 << max(0, math.floor(math.log(n) / math.log(base) + shift)))
     capacity = 0
     if n > 1:
-        factor = max(1.125, 0.875 + 0.25 * math.log(1e6) / math.log(n))
+        factor = max(least, at_most + growth * math.log(million) / math.log(n))
         capacity = math.floor(n * factor + 0.5)
     # Few long segments make peeling fail around n = 11,500; halving them until there are enough does not.
-    while segment > 256 and -(-capacity // (segment // 2)) - 2 <= 64:
+    while arity == 3 and segment > 256 and -(-capacity // (segment // 2)) - 2 <= 64:
         segment //= 2
-    return segment, max(1, -(-capacity // segment) - 2)
+    return segment, max(1, -(-capacity // segment) - (arity - 1))
 
 
-def _seeds() -> NDArray[np.uint64]:
-    """Return the seeds to try, one after the other: the C library's SplitMix64 stream."""
-    states = FIRST_STATE + np.arange(MAX_ATTEMPTS, dtype=np.uint64) * GAMMA
-    seeds = np.empty(MAX_ATTEMPTS, np.uint64)
-    SPLITMIX64.words(states, U64(0), seeds)
-    return seeds
-
-
-def _construct(keys: NDArray[np.uint64], bits: int) -> tuple[int, NDArray[Any], int]:
+def _construct(keys: NDArray[np.uint64], bits: int, arity: int) -> tuple[int, NDArray[Any], int]:
     """Return the fuse's seed, fingerprints and number of distinct keys."""
     n = len(keys)
-    segment, count = _geometry(n)
-    positions = (count + 2) * segment
-    numbers = U64((1 << bits) - 1), U64(segment), U64(count * segment)
-    alone, arms = np.empty(positions, np.uint32), np.empty(n, np.uint8)
-    for attempt, seed in enumerate(_seeds()):
-        hashes, sums = np.zeros(n + 1, np.uint64), np.zeros(positions, np.uint64)
-        counts = np.zeros(positions, np.uint8)
+    segment, count = _geometry(n, arity)
+    positions = (count + arity - 1) * segment
+    mask, numbers = U64((1 << bits) - 1), (U64(segment), U64(count * segment))
+    for attempt, seed in enumerate(seeds(FIRST_STATE)):
+        hashes = np.zeros(n + 1, np.uint64)
         _sorted_by_segment(keys, seed, max(1, (count - 1).bit_length()), hashes)
-        if _gather(hashes, n, *numbers[1:], counts, sums):
-            off = _peel(*numbers[1:], counts, sums, alone, hashes, arms)
-            if off == n:
-                fingerprints = aligned_zeros(positions, DTYPES[bits])
-                _assign(fingerprints, *numbers, hashes, arms, n)
-                return int(seed), fingerprints, n
+        peeled = (_peeled3 if arity == 3 else _peeled4)(hashes, n, positions, numbers)
+        if peeled is not None:
+            fingerprints = aligned_zeros(positions, DTYPES[bits])
+            (_assign if arity == 3 else assign4)(fingerprints, mask, *numbers, hashes, peeled, n)
+            return int(seed), fingerprints, n
         if attempt == 0:  # equal keys never come off: most sets have none, so they are looked for only now
             once = distinct(keys)
             if len(once) < n:
-                return _construct(once, bits)
+                return _construct(once, bits, arity)
     raise HotpathError(f"no fuse found for {n} keys in {MAX_ATTEMPTS} attempts; build with another seed")
 
 
-def _bits_for(fpr: float) -> int:
-    for bits in DTYPES:
-        if 2.0**-bits <= fpr:
-            return bits
-    raise ValueError(f"fpr={fpr} is below the {2.0**-16:.2g} of 16-bit fingerprints; use BloomFilter")
+def _peeled3(hashes: Any, n: int, positions: int, numbers: tuple[Any, Any]) -> Any:
+    """Peel the hashes, putting them in the order they come off; return their arms, None if some are left."""
+    sums, counts = np.zeros(positions, np.uint64), np.zeros(positions, np.uint8)
+    alone, arms = np.empty(positions, np.uint32), np.empty(n, np.uint8)
+    whole = _gather(hashes, n, *numbers, counts, sums)
+    return arms if whole and _peel(*numbers, counts, sums, alone, hashes, arms) == n else None
 
 
-class BinaryFuseFilter(Filter):
+def _peeled4(hashes: Any, n: int, positions: int, numbers: tuple[Any, Any]) -> Any:
+    """Peel the hashes, putting them in the order they come off; return where, None if some are left."""
+    sums, counts = np.zeros(positions, np.uint64), np.zeros(positions, np.uint16)
+    alone, where = np.empty(positions + 1, np.uint32), np.empty(n, np.uint32)
+    gather4(hashes, n, *numbers, counts, sums)
+    return where if peel4(*numbers, counts, sums, alone, hashes, where) == n else None
+
+
+class BinaryFuseFilter(StaticFilter):
     """A binary fuse filter: built once from all keys, then only asked.
 
     ``bits`` of fingerprint (8 or 16), or the smaller of them that keeps ``fpr`` (default 0.01). No false
-    negatives. Building is O(n) and takes about 25 bytes of working memory per key; a lookup is three
-    reads. Memory: 9.0 bits per key for 8 bits and a million keys. Made by ``build`` or ``build_hashes``.
+    negatives. Building is O(n) and takes about 25 bytes of working memory per key; a lookup is ``arity``
+    reads: 3, or 4 for less space. Memory: 9.0 or 8.6 bits per key for 8 bits and a million keys. Made by
+    ``build`` or ``build_hashes``.
 
     >>> f = BinaryFuseFilter.build(["a", "b", "c"])
     >>> f.contains_many(["a", "b", "z"])
     array([ True,  True, False])
     """
 
-    __slots__ = ("_fingerprints", "_fuse_seed", "_hasher", "_keys", "bits")
+    __slots__ = ("_fingerprints", "_fuse_seed", "_hasher", "_keys", "arity", "bits")
 
-    def __init__(self, *_: Any, **__: Any) -> None:
-        raise TypeError("all keys must be known at once: use BinaryFuseFilter.build(keys)")
-
-    def _set_up(self, bits: int, seed: int, fuse_seed: int, fingerprints: NDArray[Any], keys: int) -> None:
-        self.bits = bits
+    def _set_up(
+        self, bits: int, arity: int, seed: int, fuse_seed: int, fingerprints: NDArray[Any], keys: int
+    ) -> None:
+        self.bits, self.arity = bits, arity
         self._hasher = house_hasher(seed)
         self._fuse_seed = fuse_seed
         self._fingerprints = fingerprints
         self._keys = keys
 
     @classmethod
-    def build(cls, keys: Any, fpr: float | None = None, bits: int | None = None, *, seed: int = 0) -> Self:
-        """Make a filter of all distinct ``keys``; nulls are skipped. O(n)."""
-        return cls.build_hashes(all_hashes(house_hasher(seed), keys), fpr, bits, seed=seed)
-
-    @classmethod
     def build_hashes(
-        cls, hashes: NDArray[np.uint64], fpr: float | None = None, bits: int | None = None, *, seed: int = 0
+        cls,
+        hashes: NDArray[np.uint64],
+        fpr: float | None = None,
+        bits: int | None = None,
+        *,
+        arity: int = 3,
+        seed: int = 0,
     ) -> Self:
         """Make a filter of ready 64-bit hashes (``uint64[n]``); ``seed`` is the one they were made with."""
-        only_one(fpr=fpr, bits=bits)
-        if bits is None:
-            bits = _bits_for(check_fpr(DEFAULT_FPR if fpr is None else fpr))
-        elif bits not in tuple(DTYPES):
-            raise ValueError(f"bits={bits!r} is not one of {tuple(DTYPES)}")
-        hashes = check_hashes(hashes)
-        if len(hashes) > MAX_KEYS:
-            raise ValueError(f"{len(hashes)} keys are more than the 2**31 of one fuse; build several")
+        hashes, bits = checked(hashes, fpr, bits)
+        if arity not in tuple(ARITIES) or isinstance(arity, (bool, float)):
+            raise ValueError(f"arity={arity!r} is not one of {tuple(ARITIES)}")
         self = cls.__new__(cls)
-        self._set_up(int(bits), seed, *_construct(hashes, int(bits)))
+        self._set_up(bits, int(arity), seed, *_construct(hashes, bits, int(arity)))
         return self
-
-    def __len__(self) -> int:
-        """Return the number of distinct keys."""
-        return self._keys
-
-    @property
-    def bits_per_key(self) -> float:
-        """The filter's bits divided by its keys."""
-        return 8.0 * self.nbytes / max(1, self._keys)
-
-    def expected_fpr(self) -> float:
-        """Return the chance that a key not in the set is found: ``2^-bits``, or 0 for the empty set."""
-        return 2.0**-self.bits if self._keys else 0.0
 
     def _probe(self, hashes: Any, out: Any) -> None:
         if not self._keys:
             out[:] = False
             return
-        segment, count = _geometry(self._keys)
+        segment, count = _geometry(self._keys, self.arity)
         mask, seed = U64((1 << self.bits) - 1), U64(self._fuse_seed)
-        _contains(self._fingerprints, mask, seed, U64(segment), U64(count * segment), hashes, out)
+        contains = _contains if self.arity == 3 else contains4
+        contains(self._fingerprints, mask, seed, U64(segment), U64(count * segment), hashes, out)
 
     def _parameters(self) -> dict[str, Any]:
-        return {"keys": self._keys, "bits": self.bits, "seed": self.seed, "fuse_seed": self._fuse_seed}
+        return {
+            "keys": self._keys,
+            "bits": self.bits,
+            "arity": self.arity,
+            "seed": self.seed,
+            "fuse_seed": self._fuse_seed,
+        }
 
     def _payload(self) -> Any:
         return self._fingerprints
 
     @classmethod
     def _restore(cls, parameters: _state.Parameters, payload: memoryview) -> Self:
-        bits = parameters.choice("bits", tuple(DTYPES))
+        bits, arity = parameters.choice("bits", tuple(DTYPES)), parameters.choice("arity", tuple(ARITIES))
         keys = parameters.integer("keys", 0, MAX_KEYS)
         fuse_seed = parameters.integer("fuse_seed", 0, (1 << 64) - 1)
-        segment, count = _geometry(keys)
-        positions = (count + 2) * segment
+        segment, count = _geometry(keys, arity)
+        positions = (count + arity - 1) * segment
         if len(payload) != positions * bits // 8:
             raise CorruptDataError(f"{keys} keys have {positions} fingerprints, not {len(payload)} bytes")
         fingerprints = aligned_zeros(positions, DTYPES[bits])
         fingerprints[:] = np.frombuffer(payload, DTYPES[bits])
         self = cls.__new__(cls)
         seed = parameters.integer("seed", 0, (1 << 64) - 1)
-        self._set_up(bits, seed, fuse_seed, fingerprints, keys)
+        self._set_up(bits, arity, seed, fuse_seed, fingerprints, keys)
         return self

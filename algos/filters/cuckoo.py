@@ -27,20 +27,17 @@ from algos.errors import CapacityError, CorruptDataError
 from algos.filters._common import (
     DEFAULT_FPR,
     MAX_CAPACITY,
-    GrowingFilter,
+    RemovableFilter,
     all_hashes,
     check_capacity,
     check_count,
     check_fpr,
-    check_hashes,
     distinct,
     house_hasher,
     only_one,
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from algos import _state
 
 BITS = (8, 12, 16)
@@ -237,7 +234,7 @@ def _bits_for(fpr: float) -> int:
     raise ValueError(f"fpr={fpr} is below the {law(16, LOAD):.2g} of 16-bit fingerprints; use BloomFilter")
 
 
-class CuckooFilter(GrowingFilter):
+class CuckooFilter(RemovableFilter):
     """A cuckoo filter for ``capacity`` keys: like a Bloom filter, but keys can be removed.
 
     ``bits`` of fingerprint (8, 12 or 16), or the smallest of them that keeps ``fpr`` (default 0.01) at
@@ -299,22 +296,6 @@ class CuckooFilter(GrowingFilter):
         """Return the chance that a key never added is found, with what it holds or with ``count`` keys."""
         keys = self._used if count is None else check_count(count)
         return law(self.bits, min(1.0, keys / (4 * self._buckets)))
-
-    def remove(self, key: Any) -> bool:
-        """Remove a key once; ``False`` if it was not there. Only keys that were added may be removed."""
-        hashes = self._hasher.one(key)
-        return hashes is not None and bool(self.remove_hashes(hashes)[0])
-
-    def remove_many(self, keys: Any) -> NDArray[np.bool_]:
-        """Remove ``n`` keys once each; ``bool[n]`` tells which were there. Nulls are ``False``."""
-        return self._per_key(self._hasher.pieces(keys), self._remove)
-
-    def remove_hashes(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Remove ready 64-bit hashes (``uint64[n]``) once each; ``bool[n]`` tells which were there."""
-        hashes = check_hashes(hashes)
-        out = np.empty(len(hashes), np.bool_)
-        self._remove(hashes, out)
-        return out
 
     def _remove(self, hashes: Any, out: Any) -> None:
         _remove(self._table, self.bits, self._buckets, hashes, out)

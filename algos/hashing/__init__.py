@@ -43,6 +43,46 @@ VARIANTS = (
         topics=("2.4",),
         properties=frozenset({"exact", "standard"}),
     ),
+    Variant(
+        name="murmur64a",
+        target="algos.hashing.murmur64a:MURMUR64A",
+        paper="Appleby: MurmurHash2, 2008",
+        standard="MurmurHash64A; Redis HyperLogLog",
+        properties=frozenset({"exact", "standard"}),
+    ),
+    Variant(
+        name="rapidhash",
+        target="algos.hashing.rapidhash:RAPIDHASH",
+        paper="De Carli: rapidhash V3, 2025",
+        properties=frozenset({"exact"}),
+    ),
+    Variant(
+        name="siphash24",
+        target="algos.hashing.siphash:SIPHASH24",
+        paper="Aumasson, Bernstein: SipHash: a fast short-input PRF, INDOCRYPT 2012",
+        standard="SipHash-2-4",
+        properties=frozenset({"exact", "keyed", "standard"}),
+    ),
+    Variant(
+        name="siphash13",
+        target="algos.hashing.siphash:SIPHASH13",
+        paper="Aumasson, Bernstein: SipHash: a fast short-input PRF, INDOCRYPT 2012",
+        standard="SipHash-1-3; hash tables of CPython and Rust",
+        properties=frozenset({"exact", "keyed", "standard"}),
+    ),
+    Variant(
+        name="crc32c",
+        target="algos.hashing.crc32:CRC32C",
+        paper="Castagnoli, Braeuer, Herrmann: Optimization of cyclic redundancy-check codes, 1993",
+        standard="RFC 3720, appendix B.4",
+        properties=frozenset({"exact", "standard"}),
+    ),
 )
 
-__all__, __getattr__ = face(__name__, ["algos.hashing.batch:hash64", *(v.target for v in VARIANTS)])
+__all__, __getattr__ = face(
+    __name__,
+    [
+        *("algos.hashing.batch:hash64", "algos.hashing.batch:hash128", "algos.hashing.crc32:crc32c"),
+        *(v.target for v in VARIANTS),
+    ],
+)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 Kernel = Callable[..., None]
 
 
 class Algorithm(NamedTuple):
-    """A hash as batch kernels; every kernel fills ``out`` (uint64) and returns nothing.
+    """A hash as batch kernels; every kernel fills ``out`` and returns nothing: uint64[n], or uint64[n, 2].
 
     ``words(values, seed, out)`` hashes uint64 values as their 8 little-endian bytes.
     ``text(data, offsets, seed, out)`` hashes ``data[offsets[i]:offsets[i + 1]]``.
@@ -28,3 +30,9 @@ class Algorithm(NamedTuple):
         if not 0 <= seed < 1 << self.seed_bits:
             raise ValueError(f"seed={seed} is outside 0 <= seed < 2**{self.seed_bits} of {self.name}")
         return seed
+
+    def words_of(self, seed: int) -> Any:
+        """Return a checked seed as kernels take it: a uint64, or the two of a 128-bit key."""
+        if self.seed_bits <= 64:
+            return np.uint64(seed)
+        return np.uint64(seed & (1 << 64) - 1), np.uint64(seed >> 64)

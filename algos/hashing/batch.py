@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from algos._threads import in_parts
+from algos.hashing.crc32 import CRC32C
 from algos.hashing.keys import CHUNK, one, pieces
 from algos.hashing.murmur3_32 import MURMUR3_32
-from algos.hashing.murmur3_128 import MURMUR3_128
+from algos.hashing.murmur3_128 import BOTH_LANES, MURMUR3_128
+from algos.hashing.murmur64a import MURMUR64A
+from algos.hashing.rapidhash import RAPIDHASH
+from algos.hashing.siphash import SIPHASH13, SIPHASH24
 from algos.hashing.splitmix64 import SPLITMIX64
 from algos.hashing.xxh3 import XXH3
+from algos.hashing.xxh3_128 import XXH3_128
 from algos.hashing.xxh64 import XXH64
 
 if TYPE_CHECKING:
@@ -26,15 +32,22 @@ if TYPE_CHECKING:
     from algos.hashing._algorithm import Algorithm
     from algos.hashing.keys import Piece
 
-_ALGORITHMS = {a.name: a for a in (SPLITMIX64, XXH64, XXH3, MURMUR3_32, MURMUR3_128)}
+_64_BITS = {
+    a.name: a
+    for a in (
+        *(XXH3, XXH64, MURMUR3_128, MURMUR64A, MURMUR3_32),
+        *(RAPIDHASH, SIPHASH24, SIPHASH13, CRC32C, SPLITMIX64),
+    )
+}
+_128_BITS = {a.name: a for a in (XXH3_128, BOTH_LANES)}
 
 
-def named(name: str) -> Algorithm:
+def _named(name: str, algorithms: dict[str, Algorithm]) -> Algorithm:
     """Return the algorithm of that name, or say which there are."""
     try:
-        return _ALGORITHMS[name]
+        return algorithms[name]
     except (KeyError, TypeError):
-        raise ValueError(f"algorithm={name!r} is not one of {', '.join(_ALGORITHMS)}") from None
+        raise ValueError(f"algorithm={name!r} is not one of {', '.join(algorithms)}") from None
 
 
 class KeyHasher:
@@ -45,7 +58,7 @@ class KeyHasher:
     def __init__(self, algorithm: Algorithm, seed: int) -> None:
         self.algorithm = algorithm
         self.seed = algorithm.check_seed(seed)
-        self.word_seed = np.uint64(self.seed)
+        self.word_seed = algorithm.words_of(self.seed)
 
     def pieces(self, keys: Any) -> list[Piece]:
         """Normalise a batch of keys."""
@@ -62,6 +75,19 @@ class KeyHasher:
         out = np.empty(1, np.uint64)
         piece.hash_into(self.algorithm, self.word_seed, 0, 1, out)
         return out
+
+    def hashed(self, piece: Piece, threads: int) -> Any:
+        """Hash all keys of a piece that are not null, in threads."""
+        out = np.empty(len(piece), np.uint64)
+        piece.hash_into(self.algorithm, self.word_seed, 0, 0, out[:0])  # what a dictionary needs only once
+
+        def work(lo: int, hi: int) -> None:
+            for at in range(lo, hi, CHUNK):
+                end = min(at + CHUNK, hi)
+                piece.hash_into(self.algorithm, self.word_seed, at, end, out[at:end])
+
+        in_parts(threads, len(piece), work)
+        return out if piece.valid is None else out[piece.valid]
 
     def chunks(self, piece: Piece) -> Iterator[tuple[int, Any]]:
         """Yield ``(position, hashes)`` chunk by chunk; each chunk's array is used again for the next."""
@@ -86,8 +112,9 @@ def hash64(keys: Any, algorithm: str = ..., *, seed: int = ...) -> NDArray[np.ui
 def hash64(keys: Any, algorithm: str = "xxh3", *, seed: int = 0) -> Any:
     """Hash a batch of ``n`` keys to ``uint64[n]``, or a single key to an ``int``.
 
-    ``algorithm`` is ``xxh3``, ``xxh64``, ``murmur3_32`` (32 bits, widened), ``murmur3_128`` (its first
-    64 bits) or ``splitmix64`` (integers only). Which bytes of a key are hashed is the policy of
+    ``algorithm`` is ``xxh3``, ``xxh64``, ``murmur3_128`` (its first 64 bits), ``murmur64a``, ``rapidhash``,
+    ``siphash24`` or ``siphash13`` (``seed``: the 128-bit key), ``murmur3_32`` or ``crc32c`` (32 bits,
+    widened), or ``splitmix64`` (integers only). Which bytes of a key are hashed is the policy of
     ``algos.hashing.keys``. O(total bytes), one pass, no copy of NumPy or Arrow buffers.
 
     Raises ``TypeError`` for what is no key, ``OverflowError`` for an int outside [-2^63, 2^64), and
@@ -100,14 +127,38 @@ def hash64(keys: Any, algorithm: str = "xxh3", *, seed: int = 0) -> Any:
     >>> hash64("abc") == int(hash64(["abc"])[0])
     True
     """
-    hasher = KeyHasher(named(algorithm), seed)
-    if keys is None or isinstance(keys, (str, bytes, int, float, np.generic)):
-        hashes = hasher.one(keys)
-        if hashes is None:
-            raise ValueError("None is a null and has no hash; leave nulls out")
-        return int(hashes[0])
-    parts = hasher.pieces(keys)
-    out = np.empty(sum(map(len, parts)), np.uint64)
+    hashes = _hashed(keys, _named(algorithm, _64_BITS), seed, ())
+    return int(hashes[0]) if _single(keys) else hashes
+
+
+@overload
+def hash128(keys: str | bytes | float, algorithm: str = ..., *, seed: int = ...) -> int: ...
+@overload
+def hash128(keys: Any, algorithm: str = ..., *, seed: int = ...) -> NDArray[np.uint64]: ...
+def hash128(keys: Any, algorithm: str = "xxh3", *, seed: int = 0) -> Any:
+    """Hash a batch of ``n`` keys to ``uint64[n, 2]``, low half first, or a single key to an ``int``.
+
+    ``algorithm`` is ``xxh3`` (XXH3-128) or ``murmur3_128``. Wide enough that keys can be told apart by
+    their hashes alone: two of 10^12 agree with a chance of 10^-15. Keys, cost and errors as of ``hash64``.
+
+    >>> hash128(["hello"], "murmur3_128").tolist() == [[14688674573012802306, 6565844092913065241]]
+    True
+    >>> hash128("hello", "murmur3_128") == 6565844092913065241 << 64 | 14688674573012802306
+    True
+    """
+    hashes = _hashed(keys, _named(algorithm, _128_BITS), seed, (2,))
+    return int(hashes[0, 1]) << 64 | int(hashes[0, 0]) if _single(keys) else hashes
+
+
+def _single(keys: Any) -> bool:
+    return keys is None or isinstance(keys, (str, bytes, int, float, np.generic))
+
+
+def _hashed(keys: Any, algorithm: Algorithm, seed: int, width: tuple[int, ...]) -> NDArray[np.uint64]:
+    """Hash a batch, or a single key as a batch of one, to rows of ``width`` words."""
+    hasher = KeyHasher(algorithm, seed)
+    parts = hasher.pieces(keys if not _single(keys) else [keys])
+    out = np.empty((sum(map(len, parts)), *width), np.uint64)
     base = 0
     for part in parts:
         if part.valid is not None and not part.valid.all():

@@ -49,6 +49,10 @@ class Words:
     def __len__(self) -> int:
         return len(self.values)
 
+    def cut(self, lo: int, hi: int) -> Words:
+        """Return keys ``lo..hi`` as a piece of their own."""
+        return Words(self.values[lo:hi], None if self.valid is None else self.valid[lo:hi])
+
     def spans(self) -> Iterator[tuple[int, Any]]:
         """Yield ``(position, uint64 words)``: the array itself where it is 64 bits wide, else chunks."""
         values = self.values
@@ -71,7 +75,7 @@ class Words:
         return np.ascontiguousarray(part, wide).view(np.uint64)
 
     def hash_into(self, algorithm: Algorithm, seed: Any, lo: int, hi: int, out: Any) -> None:
-        """Hash keys ``lo..hi`` into ``out`` (uint64[hi - lo])."""
+        """Hash keys ``lo..hi`` into ``out``, a row each."""
         if hi - lo <= CHUNK:
             algorithm.words(self._words(lo, hi), seed, out)
             return
@@ -94,8 +98,13 @@ class Text:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def cut(self, lo: int, hi: int) -> Text:
+        """Return keys ``lo..hi`` as a piece of their own."""
+        valid = None if self.valid is None else self.valid[lo:hi]
+        return Text(self.data, self.offsets[lo : hi + 1], valid)
+
     def hash_into(self, algorithm: Algorithm, seed: Any, lo: int, hi: int, out: Any) -> None:
-        """Hash keys ``lo..hi`` into ``out`` (uint64[hi - lo])."""
+        """Hash keys ``lo..hi`` into ``out``, a row each."""
         if algorithm.text is None:
             raise TypeError(f"{algorithm.name} hashes integers only; use xxh3 for text")
         algorithm.text(self.data, self.offsets[lo : hi + 1], seed, out)
@@ -119,13 +128,21 @@ class Dictionary:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def cut(self, lo: int, hi: int) -> Dictionary:
+        """Return keys ``lo..hi`` as a piece of their own, which knows the hashes that this one knows."""
+        part = Dictionary.__new__(Dictionary)
+        part.indices, part.values = self.indices[lo:hi], self.values
+        part.valid = None if self.valid is None else self.valid[lo:hi]
+        part._of, part._hashes = self._of, self._hashes
+        return part
+
     def hash_into(self, algorithm: Algorithm, seed: Any, lo: int, hi: int, out: Any) -> None:
-        """Hash keys ``lo..hi`` into ``out`` (uint64[hi - lo])."""
-        if self._of != (algorithm.name, seed):
-            self._hashes = np.empty(len(self.values), np.uint64)
+        """Hash keys ``lo..hi`` into ``out``, a row each."""
+        if self._of != (algorithm, seed):
+            self._hashes = np.empty((len(self.values), *out.shape[1:]), np.uint64)
             self.values.hash_into(algorithm, seed, 0, len(self.values), self._hashes)
-            self._of = (algorithm.name, seed)
-        np.take(self._hashes, self.indices[lo:hi], out=out)
+            self._of = (algorithm, seed)
+        np.take(self._hashes, self.indices[lo:hi], axis=0, out=out)
 
 
 Piece = Words | Text | Dictionary

@@ -1,4 +1,4 @@
-"""MurmurHash3_x64_128: two 64-bit lanes over 16-byte blocks; ``hash64`` returns the first lane.
+"""MurmurHash3_x64_128: two 64-bit lanes over 16-byte blocks; ``hash128`` returns both.
 
 Appleby 2011. The first lane is what Cassandra's tokens, Druid and Elasticsearch routing build on.
 Seed 32 bits, as in the reference.
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import U64, borrowed, load64, rotl
+from algos._bits import U64, borrowed, load64, partial64, rotl
 from algos._jit import inlined, kernel
 from algos.hashing._algorithm import Algorithm
 
@@ -43,16 +43,6 @@ def _scramble2(k: Any) -> Any:
 
 
 @inlined
-def _partial(data: Any, start: Any, n: Any) -> Any:
-    """Read ``n`` < 9 bytes as a little-endian integer."""
-    value, shift = U64(0), U64(0)
-    for i in range(n):
-        value |= U64(data[start + U64(i)]) << shift
-        shift += _N8
-    return value
-
-
-@inlined
 def _finish(h1: Any, h2: Any, n: Any) -> Any:
     h1, h2 = h1 ^ n, h2 ^ n
     h1 += h2
@@ -74,10 +64,10 @@ def murmur3_128(data: Any, start: Any, n: Any, seed: Any) -> Any:
         p += _N16
     rest = n & _N15
     if rest > _N8:
-        h2 ^= _scramble2(_partial(data, p + _N8, rest - _N8))
+        h2 ^= _scramble2(partial64(data, p + _N8, rest - _N8))
         rest = _N8
     if rest:
-        h1 ^= _scramble1(_partial(data, p, rest))
+        h1 ^= _scramble1(partial64(data, p, rest))
     return _finish(h1, h2, n)
 
 
@@ -96,4 +86,20 @@ def _text(data: Any, offsets: Any, seed: Any, out: Any) -> None:
         out[i] = murmur3_128(data, start, U64(offsets[i + 1]) - start, s)[0]
 
 
+@kernel
+def _words128(values: Any, seed: Any, out: Any) -> None:
+    s = np.uint64(seed)
+    for i in range(values.size):
+        out[i, 0], out[i, 1] = _finish(s ^ _scramble1(values[i]), s, _N8)
+
+
+@kernel
+def _text128(data: Any, offsets: Any, seed: Any, out: Any) -> None:
+    s, data = np.uint64(seed), borrowed(data)
+    for i in range(out.shape[0]):
+        start = U64(offsets[i])
+        out[i, 0], out[i, 1] = murmur3_128(data, start, U64(offsets[i + 1]) - start, s)
+
+
 MURMUR3_128 = Algorithm("murmur3_128", 32, _words, _text)
+BOTH_LANES = Algorithm("murmur3_128", 32, _words128, _text128)

@@ -14,9 +14,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
 
-from algos._bits import M32, U32_, U64, borrowed, byteswap, load32, load64, mulhi, rotl, store64
-from algos._jit import inlined, kernel
+from algos._bits import M32, U32_, U64, borrowed, byteswap, item_pointer, load32, load64, mulhi, rotl, store64
+from algos._jit import inlined, kernel, primitive
 from algos.hashing._algorithm import Algorithm
 from algos.hashing.xxh64 import P1, P2, P3, P4, P5
 from algos.hashing.xxh64 import avalanche as xxh64_avalanche
@@ -32,21 +35,21 @@ SECRET = np.frombuffer(
 )
 assert SECRET.size == 192  # one lost byte would pass every test below 65 bytes
 
-_AT = np.array([int.from_bytes(SECRET[i : i + 8].tobytes(), "little") for i in range(185)], np.uint64)
+WORDS = np.array([int.from_bytes(SECRET[i : i + 8].tobytes(), "little") for i in range(185)], np.uint64)
 """The secret as a little-endian word from every byte position."""
 
-_K0 = _AT[56] ^ _AT[64]
-_K3 = (_AT[0] ^ (_AT[0] >> U64(32))) & U64(0xFFFFFFFF)
-_K8 = _AT[8] ^ _AT[16]
-_K16A, _K16B = _AT[24] ^ _AT[32], _AT[40] ^ _AT[48]
+_K0 = WORDS[56] ^ WORDS[64]
+_K3 = (WORDS[0] ^ (WORDS[0] >> U64(32))) & U64(0xFFFFFFFF)
+_K8 = WORDS[8] ^ WORDS[16]
+_K16A, _K16B = WORDS[24] ^ WORDS[32], WORDS[40] ^ WORDS[48]
 _PRIME32_1 = U64(0x9E3779B1)
 _PRIME_MX1 = U64(0x165667919E3779F9)
-_PRIME_MX2 = U64(0x9FB21C651E98DF25)
+PRIME_MX2 = U64(0x9FB21C651E98DF25)
 _START = np.array([0xC2B2AE3D, P1, P2, P3, P4, 0x85EBCA77, P5, 0x9E3779B1], np.uint64)
 
 _N1, _N3, _N4, _N7, _N8, _N11, _N16 = (U64(n) for n in (1, 3, 4, 7, 8, 11, 16))
 _N32, _N48, _N64, _N96, _N128, _N240 = (U64(n) for n in (32, 48, 64, 96, 128, 240))
-_BLOCK, _SCRAMBLE_AT, _LAST_AT = U64(1024), U64(128), U64(121)
+_BLOCK, _SCRAMBLE_AT, _LAST_AT = U64(1024), U64(128), 121
 _R24, _R28, _R35, _R37, _R47, _R49 = (U64(r) for r in (24, 28, 35, 37, 47, 49))
 
 
@@ -56,7 +59,8 @@ def _fold(a: Any, b: Any) -> Any:
 
 
 @inlined
-def _avalanche(h: Any) -> Any:
+def avalanche(h: Any) -> Any:
+    """Finish all but the short lengths."""
     h = (h ^ (h >> _R37)) * _PRIME_MX1
     return h ^ (h >> U32_)
 
@@ -64,9 +68,9 @@ def _avalanche(h: Any) -> Any:
 @inlined
 def _finish8(x: Any, n: Any) -> Any:
     x ^= rotl(x, _R49) ^ rotl(x, _R24)
-    x *= _PRIME_MX2
+    x *= PRIME_MX2
     x ^= (x >> _R35) + n
-    x *= _PRIME_MX2
+    x *= PRIME_MX2
     return x ^ (x >> _R28)
 
 
@@ -88,7 +92,7 @@ def _short(data: Any, start: Any, n: Any, seed: Any) -> Any:
     if n > _N8:
         low = load64(data, start) ^ (_K16A + seed)
         high = load64(data, start + n - _N8) ^ (_K16B - seed)
-        return _avalanche(n + byteswap(low) + high + _fold(low, high))
+        return avalanche(n + byteswap(low) + high + _fold(low, high))
     if n >= _N4:
         x = U64(load32(data, start + n - _N4)) + (U64(load32(data, start)) << U32_)
         return _finish8(x ^ xxh3_key(seed), n)
@@ -99,8 +103,9 @@ def _short(data: Any, start: Any, n: Any, seed: Any) -> Any:
 
 
 @inlined
-def _mix16(data: Any, p: Any, at: Any, seed: Any) -> Any:
-    return _fold(load64(data, p) ^ (_AT[at] + seed), load64(data, p + _N8) ^ (_AT[at + _N8] - seed))
+def mix16(data: Any, p: Any, at: Any, seed: Any) -> Any:
+    """Mix 16 bytes at ``p`` with 16 of the secret at ``at``."""
+    return _fold(load64(data, p) ^ (WORDS[at] + seed), load64(data, p + _N8) ^ (WORDS[at + _N8] - seed))
 
 
 @inlined
@@ -110,15 +115,15 @@ def _medium(data: Any, start: Any, n: Any, seed: Any) -> Any:
     if n > _N32:
         if n > _N64:
             if n > _N96:
-                h += _mix16(data, start + _N48, _N96, seed)
-                h += _mix16(data, end - _N64, U64(112), seed)
-            h += _mix16(data, start + _N32, _N64, seed)
-            h += _mix16(data, end - _N48, U64(80), seed)
-        h += _mix16(data, start + _N16, _N32, seed)
-        h += _mix16(data, end - _N32, _N48, seed)
-    h += _mix16(data, start, U64(0), seed)
-    h += _mix16(data, end - _N16, _N16, seed)
-    return _avalanche(h)
+                h += mix16(data, start + _N48, _N96, seed)
+                h += mix16(data, end - _N64, U64(112), seed)
+            h += mix16(data, start + _N32, _N64, seed)
+            h += mix16(data, end - _N48, U64(80), seed)
+        h += mix16(data, start + _N16, _N32, seed)
+        h += mix16(data, end - _N32, _N48, seed)
+    h += mix16(data, start, U64(0), seed)
+    h += mix16(data, end - _N16, _N16, seed)
+    return avalanche(h)
 
 
 @kernel
@@ -127,22 +132,57 @@ def _long(data: Any, start: Any, n: Any, seed: Any) -> Any:
     h = n * P1
     for i in range(8):
         at = U64(i) * _N16
-        h += _mix16(data, start + at, at, seed)
-    h = _avalanche(h)
+        h += mix16(data, start + at, at, seed)
+    h = avalanche(h)
     for i in range(8, n // _N16):
         at = U64(i) * _N16
-        h += _mix16(data, start + at, at - _N128 + _N3, seed)
-    return _avalanche(h + _mix16(data, start + n - _N16, U64(119), seed))
+        h += mix16(data, start + at, at - _N128 + _N3, seed)
+    return avalanche(h + mix16(data, start + n - _N16, U64(119), seed))
 
 
-@inlined
-def _stripe(acc: Any, data: Any, p: Any, secret: Any, at: Any) -> None:
-    for lane in range(8):
-        step = U64(lane) * _N8
-        value = load64(data, p + step)
-        keyed = value ^ load64(secret, at + step)
-        acc[lane ^ 1] += value
-        acc[lane] += (keyed & M32) * (keyed >> U32_)
+def _stripes_twin(acc: Any, data: Any, p: Any, count: Any, secret: Any) -> None:
+    for i in range(int(count)):
+        for lane in range(8):
+            step = U64(8 * lane)
+            value = load64(data, p + U64(64 * i) + step)
+            keyed = value ^ load64(secret, U64(8 * i) + step)
+            acc[lane ^ 1] += value
+            acc[lane] += (keyed & M32) * (keyed >> U32_)
+
+
+@primitive(_stripes_twin)
+def _stripes(typingctx: Any, acc: Any, data: Any, p: Any, count: Any, secret: Any) -> Any:
+    """Take ``count`` stripes of 64 bytes into the eight accumulators; each has its own 64 of the secret."""
+    signature = types.void(acc, data, types.uint64, types.uint64, secret)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        lanes = ir.VectorType(ir.IntType(64), 8)
+
+        def at(k: int, index: Any, nbytes: Any) -> Any:
+            pointer = item_pointer(context, builder, signature.args[k], args[k], index, nbytes)
+            return builder.bitcast(pointer, lanes.as_pointer())
+
+        def load(pointer: Any) -> Any:
+            value = builder.load(pointer)
+            value.align = 1
+            return value
+
+        word = ir.IntType(64)
+        half, low = (ir.Constant(lanes, [v] * 8) for v in (32, 0xFFFF_FFFF))
+        swap = ir.Constant(ir.VectorType(ir.IntType(32), 8), [1, 0, 3, 2, 5, 4, 7, 6])
+        target = at(0, word(0), 8)
+        total = cgutils.alloca_once_value(builder, load(target))
+        with cgutils.for_range(builder, args[3]) as loop:
+            p = builder.add(args[2], builder.shl(loop.index, word(6)))
+            value = load(at(1, p, 64))
+            keyed = builder.xor(value, load(at(4, builder.shl(loop.index, word(3)), 64)))
+            product = builder.mul(builder.and_(keyed, low), builder.lshr(keyed, half))
+            swapped = builder.shuffle_vector(value, value, swap)
+            builder.store(builder.add(builder.load(total), builder.add(product, swapped)), total)
+        builder.store(builder.load(total), target).align = 8
+        return context.get_dummy_value()
+
+    return signature, codegen
 
 
 @inlined
@@ -152,25 +192,37 @@ def _scramble(acc: Any, secret: Any) -> None:
         acc[lane] = (acc[lane] ^ (acc[lane] >> _R47) ^ key) * _PRIME32_1
 
 
-@kernel
-def _huge(data: Any, start: Any, n: Any, seed: Any) -> Any:
-    """Hash more than 240 bytes with a secret derived from the seed."""
+@inlined
+def accumulate(data: Any, start: Any, n: Any, seed: Any) -> Any:
+    """Return the accumulators of more than 240 bytes, and the secret derived from the seed."""
     secret = np.empty(192, np.uint8)
     for i in range(0, 192, 16):
-        store64(secret, U64(i), _AT[i] + seed)
-        store64(secret, U64(i + 8), _AT[i + 8] - seed)
-    acc = _START.copy()
-    for i in range((n - _N1) // _N64):
-        p = U64(i) * _N64
-        _stripe(acc, data, start + p, secret, (U64(i) & U64(15)) * _N8)
-        if (p + _N64) % _BLOCK == U64(0):
-            _scramble(acc, secret)
-    _stripe(acc, data, start + n - _N64, secret, _LAST_AT)
-    h = n * P1
+        store64(secret, U64(i), WORDS[i] + seed)
+        store64(secret, U64(i + 8), WORDS[i + 8] - seed)
+    acc, p, end = _START.copy(), start, start + n
+    while p + _BLOCK < end:
+        _stripes(acc, data, p, _N16, secret)
+        _scramble(acc, secret)
+        p += _BLOCK
+    _stripes(acc, data, p, (end - p - _N1) // _N64, secret)
+    _stripes(acc, data, end - _N64, _N1, secret[_LAST_AT:])
+    return acc, secret
+
+
+@inlined
+def merge(acc: Any, secret: Any, at: Any, h: Any) -> Any:
+    """Fold the accumulators, each pair under its part of the secret, into one word."""
     for i in range(4):
-        at = _N11 + U64(i) * _N16
-        h += _fold(acc[2 * i] ^ load64(secret, at), acc[2 * i + 1] ^ load64(secret, at + _N8))
-    return _avalanche(h)
+        key = at + U64(i) * _N16
+        h += _fold(acc[2 * i] ^ load64(secret, key), acc[2 * i + 1] ^ load64(secret, key + _N8))
+    return avalanche(h)
+
+
+@kernel
+def _huge(data: Any, start: Any, n: Any, seed: Any) -> Any:
+    """Hash more than 240 bytes."""
+    acc, secret = accumulate(data, start, n, seed)
+    return merge(acc, secret, _N11, n * P1)
 
 
 @inlined

@@ -32,11 +32,19 @@ from bench.tasks._judge import all_found, judge, measure
 from bench.workloads import keys as data
 
 if TYPE_CHECKING:
+    from algos._variant import Variant
     from bench.workloads.keys import Form
 
 Call = Callable[[Any, Any], Any]
 Slices = Callable[[int], Sequence[Slice]]
 
+NOT_EVERYWHERE = frozenset(
+    {
+        *("BlockedBloomFilter", "RegisterBlockedBloomFilter", "CountingBloomFilter", "ScalableBloomFilter"),
+        *("QuotientFilter", "XorFilter", "RibbonFilter"),
+    }
+)
+"""Variants that race in quick and thorough tasks only: a default run has no time for all in all."""
 SCALARS = 2**16
 SAMPLE = 2**12
 TRIED_KEYS = 5_000
@@ -67,6 +75,12 @@ def contestants(task: Task, seed: int) -> list[Contestant]:
     return list(OPERATIONS[task.op](task, seed))
 
 
+def entrants(task: Task) -> list[Variant]:
+    """Return the variants that race in a task."""
+    left_out = NOT_EVERYWHERE if task.tier == "default" else frozenset()
+    return [variant for variant in variants("filters") if variant.name not in left_out]
+
+
 class Field:
     """The keys of a task and the filters entered in it; one not installed stays as a row that says so."""
 
@@ -74,7 +88,7 @@ class Field:
         self.n, self.seed = task.n, seed
         self.members, self.misses = data.workload(task.workload, task.n, seed)
         self.kind = self.members.kind
-        entries = [Ours(variant, self.kind) for variant in variants("filters")]
+        entries = [Ours(variant, self.kind) for variant in entrants(task)]
         self.anchor = next(entry for entry in entries if entry.name == task.anchor)
         rivals = [entry for entry in entries if entry is not self.anchor and task.n <= entry.reach]
         self.adapters: list[Any] = [self.anchor, self.anchor.control(), *rivals]
@@ -295,9 +309,9 @@ def _serialise(task: Task, seed: int) -> Iterator[Contestant]:
     yield from field.rest(field.whole())
 
 
-def _first_call(_task: Task, _seed: int) -> Iterator[Contestant]:
+def _first_call(task: Task, _seed: int) -> Iterator[Contestant]:
     """Hand over the source of a program that times its own first build and lookup."""
-    for variant in variants("filters"):
+    for variant in entrants(task):
         module, _, name = variant.target.partition(":")
         source = FIRST_CALL.format(module=module, name=name)
         yield Contestant(variant.name, "ours", nothing, partial(_once, source))
