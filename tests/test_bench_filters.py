@@ -38,7 +38,8 @@ def _small_pools(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def small(op: str, workload: str = "ids", n: int = 300, **params: Any) -> Task:
     anchor = "BinaryFuseFilter" if op == "build_hashes" else "SplitBlockBloomFilter"
-    return Task("filters", op, workload, n, {"hits": 50, "input": "favourite"} | params, anchor=anchor)
+    params = {"hits": 50, "input": "favourite"} | params
+    return Task("filters", op, workload, n, params, tier="thorough", anchor=anchor)
 
 
 # ---------------------------------------------------------------------------------------------------
