@@ -28,10 +28,9 @@ GOLDEN = 0x9E3779B97F4A7C15
 
 
 def bits_512(h: int, nbytes: int, _count: int) -> list[int]:
-    """Return a key's bits: one in each of eight 64-bit lanes of a 512-bit block, by Parquet's salts."""
-    block = ((h >> 32) * (nbytes // 64)) >> 32
-    products = [((h & oracles.M32) * salt) & oracles.M32 for salt in oracles.SPLIT_BLOCK_SALTS]
-    return [512 * block + 64 * lane + (product >> 26) for lane, product in enumerate(products)]
+    """Return a key's bits: one in each of eight 64-bit lanes of a 512-bit block, by six bits of a product."""
+    block, key = ((h >> 32) * (nbytes // 64)) >> 32, h * GOLDEN & oracles.M64
+    return [512 * block + 64 * lane + (key >> (16 + 6 * lane) & 63) for lane in range(8)]
 
 
 def bits_blocked(h: int, nbytes: int, count: int) -> list[int]:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
-from algos._bits import M32, U1, U3, U32_, U64, item_pointer, prefetch, prefetch_near
+from algos._bits import M32, U1, U3, U32_, U63, U64, item_pointer, prefetch, prefetch_near
 from algos._jit import inlined, kernel, primitive
 from algos.filters._common import BitFilter, check_count, invert
 from algos.hashing.keys import Words
@@ -24,6 +25,8 @@ SALT = np.array(
     [0x47B6137B, 0x44974D91, 0x8824AD5B, 0xA2B7289D, 0x705495C7, 0x2DF1424B, 0x9EFC4947, 0x5C6BFB31],
     np.uint32,
 )
+SPREAD = U64(0x9E3779B97F4A7C15)
+SHIFTS = [16, 22, 28, 34, 40, 46, 52, 58]
 MAX_BLOCKS = 1 << 32
 MAX_BITS_PER_KEY = 2048.0
 BATCH = 96
@@ -36,14 +39,26 @@ KEYS_AHEAD = 16 * BATCH
 _I32, _V8 = ir.IntType(32), ir.VectorType(ir.IntType(32), 8)
 
 
-def _mask(builder: Any, h: Any, lane: int) -> Any:
-    """Emit the bits of a hash in the eight lanes: each by the top bits of its product with a salt."""
-    key = builder.insert_element(ir.Constant(_V8, ir.Undefined), builder.trunc(h, _I32), _I32(0))
+def _wide_mask(builder: Any, key: Any) -> Any:
+    """Emit a key's bits in lanes of 64 bits: each by six bits of its own; rotations count modulo 64."""
+    lanes = ir.VectorType(ir.IntType(64), 8)
+    key = builder.insert_element(ir.Constant(lanes, ir.Undefined), key, _I32(0))
+    key = builder.shuffle_vector(key, key, ir.Constant(_V8, [0] * 8))
+    count, ones = builder.lshr(key, ir.Constant(lanes, SHIFTS)), ir.Constant(lanes, [1] * 8)
+    rotation = ir.FunctionType(lanes, [lanes] * 3)
+    rotate = cgutils.get_or_insert_function(builder.module, rotation, "llvm.fshl.v8i64")
+    return builder.call(rotate, [ones, ones, count])
+
+
+def _mask(builder: Any, key: Any, lane: int) -> Any:
+    """Emit a key's bits in the eight lanes: of 32 bits, each by the top bits of its product with a salt."""
+    if lane == 64:
+        return _wide_mask(builder, key)
+    key = builder.insert_element(ir.Constant(_V8, ir.Undefined), builder.trunc(key, _I32), _I32(0))
     key = builder.shuffle_vector(key, key, ir.Constant(_V8, [0] * 8))
     product = builder.mul(key, ir.Constant(_V8, [int(s) for s in SALT]))
-    bit = builder.lshr(product, ir.Constant(_V8, [33 - lane.bit_length()] * 8))
-    lanes = ir.VectorType(ir.IntType(lane), 8)
-    return builder.shl(ir.Constant(lanes, [1] * 8), builder.zext(bit, lanes) if lane > 32 else bit)
+    bit = builder.lshr(product, ir.Constant(_V8, [27] * 8))
+    return builder.shl(ir.Constant(_V8, [1] * 8), bit)
 
 
 def _block(context: Any, builder: Any, signature: Any, args: Any) -> tuple[Any, Any, int]:
@@ -56,19 +71,35 @@ def _block(context: Any, builder: Any, signature: Any, args: Any) -> tuple[Any, 
     return pointer, block, lane
 
 
-def _mask_twin(words: Any, h: Any) -> Any:
-    shift = np.uint32(33 - (8 * words.itemsize).bit_length())
-    bit = (np.uint32(h & M32) * SALT) >> shift
-    return words.dtype.type(1) << bit.astype(words.dtype)
+def _mask_twin(words: Any, key: Any) -> Any:
+    if words.itemsize == 8:
+        return U1 << (key >> np.array(SHIFTS, np.uint64) & U63)
+    return np.uint32(1) << ((np.uint32(key & M32) * SALT) >> np.uint32(27))
 
 
-def _block_test_twin(words: Any, start: Any, h: Any) -> Any:
-    return not (~words[int(start) : int(start) + 8] & _mask_twin(words, h)).any()
+def _lane_key_twin(words: Any, h: Any) -> Any:
+    return h * SPREAD if words.itemsize == 8 else h
+
+
+@primitive(_lane_key_twin)
+def lane_key(typingctx: Any, words: Any, h: Any) -> Any:
+    """Return what the lanes choose their bits by: a hash's lower half, or for 64-bit lanes 48 mixed bits."""
+    signature = types.uint64(words, types.uint64)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        wide = signature.args[0].dtype.bitwidth == 64
+        return builder.mul(args[1], ir.IntType(64)(int(SPREAD))) if wide else args[1]
+
+    return signature, codegen
+
+
+def _block_test_twin(words: Any, start: Any, key: Any) -> Any:
+    return not (~words[int(start) : int(start) + 8] & _mask_twin(words, key)).any()
 
 
 @primitive(_block_test_twin)
-def block_test(typingctx: Any, words: Any, start: Any, h: Any) -> Any:
-    """Tell whether all eight bits of ``h`` are set in the block at ``words[start]``."""
+def block_test(typingctx: Any, words: Any, start: Any, key: Any) -> Any:
+    """Tell whether all eight bits of ``key`` are set in the block at ``words[start]``."""
     signature = types.boolean(words, types.uint64, types.uint64)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -80,13 +111,35 @@ def block_test(typingctx: Any, words: Any, start: Any, h: Any) -> Any:
     return signature, codegen
 
 
-def _block_set_twin(words: Any, start: Any, h: Any) -> None:
-    words[int(start) : int(start) + 8] |= _mask_twin(words, h)
+def _lanes_missing_twin(words: Any, start: Any, key: Any) -> Any:
+    found = words[int(start) : int(start) + 8] & _mask_twin(words, key)
+    return np.packbits(found == 0, bitorder="little")[0]
+
+
+@primitive(_lanes_missing_twin)
+def lanes_missing(typingctx: Any, words: Any, start: Any, key: Any) -> Any:
+    """Return which of the eight bits of ``key`` are not set in the block at ``words[start]``: a uint8.
+
+    To keep it and compare many at once later is a third faster than to make a bool of each.
+    """
+    signature = types.uint8(words, types.uint64, types.uint64)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, block, lane = _block(context, builder, signature, args)
+        common = builder.and_(block, _mask(builder, args[2], lane))
+        missing = builder.icmp_unsigned("==", common, ir.Constant(common.type, [0] * 8))
+        return builder.bitcast(missing, ir.IntType(8))
+
+    return signature, codegen
+
+
+def _block_set_twin(words: Any, start: Any, key: Any) -> None:
+    words[int(start) : int(start) + 8] |= _mask_twin(words, key)
 
 
 @primitive(_block_set_twin)
-def block_set(typingctx: Any, words: Any, start: Any, h: Any) -> Any:
-    """Set the eight bits of ``h`` in the block at ``words[start]``."""
+def block_set(typingctx: Any, words: Any, start: Any, key: Any) -> Any:
+    """Set the eight bits of ``key`` in the block at ``words[start]``."""
     signature = types.void(words, types.uint64, types.uint64)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -104,12 +157,35 @@ def block_start(h: Any, blocks: Any) -> Any:
     return (((h >> U32_) * blocks) >> U32_) << U3
 
 
+@inlined
+def _probe_step(
+    words: Any, starts: Any, keys: Any, new: Any, old: Any, coming: Any, missing: Any, out: Any
+) -> None:
+    """Fetch the blocks of ``coming`` keys, from ``new`` on, while those from ``old`` on are looked up."""
+    going = out.size
+    both = min(coming, going)
+    if words.nbytes <= NEAR_BYTES:
+        for j in range(both):
+            prefetch_near(words, starts[new + j])
+            missing[j] = lanes_missing(words, starts[old + j], keys[old + j])
+    else:
+        for j in range(both):
+            prefetch(words, starts[new + j])
+            missing[j] = lanes_missing(words, starts[old + j], keys[old + j])
+    for j in range(both, coming):
+        prefetch(words, starts[new + j])
+    for j in range(both, going):
+        missing[j] = lanes_missing(words, starts[old + j], keys[old + j])
+    for j in range(going):
+        out[j] = missing[j] == np.uint8(0)
+
+
 @kernel
 def contains_words(words: Any, values: Any, seed: Any, out: Any) -> None:
     """Hash (XXH3) and probe 64-bit keys: fused, because two kernels cost a third more in cache."""
     blocks, key, n = U64(words.size >> 3), xxh3_key(np.uint64(seed)), values.size
-    near = words.nbytes <= NEAR_BYTES
-    hashes, starts = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, np.uint64)
+    keys, starts = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, np.uint64)
+    missing = np.empty(BATCH, np.uint8)
     for step in range((n + BATCH - 1) // BATCH + 1):
         new, old = (step & 1) * BATCH, BATCH - (step & 1) * BATCH
         lo = step * BATCH
@@ -118,36 +194,25 @@ def contains_words(words: Any, values: Any, seed: Any, out: Any) -> None:
             prefetch(values, j)
         for j in range(coming):
             h = xxh3_word(values[lo + j], key)
-            hashes[new + j] = h
+            keys[new + j] = lane_key(words, h)
             starts[new + j] = block_start(h, blocks)
-        before = max(0, lo - BATCH)
-        going = min(lo - before, n - before)
-        both = min(coming, going)
-        if near:
-            for j in range(both):
-                prefetch_near(words, starts[new + j])
-                out[before + j] = block_test(words, starts[old + j], hashes[old + j])
-        else:
-            for j in range(both):
-                prefetch(words, starts[new + j])
-                out[before + j] = block_test(words, starts[old + j], hashes[old + j])
-        for j in range(both, coming):
-            prefetch(words, starts[new + j])
-        for j in range(both, going):
-            out[before + j] = block_test(words, starts[old + j], hashes[old + j])
+        _probe_step(words, starts, keys, new, old, coming, missing, out[max(0, lo - BATCH) : min(lo, n)])
 
 
 @kernel
 def contains(words: Any, hashes: Any, out: Any) -> None:
+    """Probe ready hashes, in the same steps."""
     blocks, n = U64(words.size >> 3), hashes.size
-    ahead = min(BATCH, n)
-    for i in range(ahead):
-        prefetch(words, block_start(hashes[i], blocks))
-    for i in range(n - ahead):
-        prefetch(words, block_start(hashes[i + ahead], blocks))
-        out[i] = block_test(words, block_start(hashes[i], blocks), hashes[i])
-    for i in range(n - ahead, n):
-        out[i] = block_test(words, block_start(hashes[i], blocks), hashes[i])
+    keys, starts = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, np.uint64)
+    missing = np.empty(BATCH, np.uint8)
+    for step in range((n + BATCH - 1) // BATCH + 1):
+        new, old = (step & 1) * BATCH, BATCH - (step & 1) * BATCH
+        lo = step * BATCH
+        coming = max(0, min(BATCH, n - lo))
+        for j in range(coming):
+            keys[new + j] = lane_key(words, hashes[lo + j])
+            starts[new + j] = block_start(hashes[lo + j], blocks)
+        _probe_step(words, starts, keys, new, old, coming, missing, out[max(0, lo - BATCH) : min(lo, n)])
 
 
 @kernel
@@ -158,9 +223,9 @@ def add(words: Any, hashes: Any) -> None:
         prefetch(words, block_start(hashes[i], blocks))
     for i in range(n - ahead):
         prefetch(words, block_start(hashes[i + ahead], blocks))
-        block_set(words, block_start(hashes[i], blocks), hashes[i])
+        block_set(words, block_start(hashes[i], blocks), lane_key(words, hashes[i]))
     for i in range(n - ahead, n):
-        block_set(words, block_start(hashes[i], blocks), hashes[i])
+        block_set(words, block_start(hashes[i], blocks), lane_key(words, hashes[i]))
 
 
 @kernel
@@ -168,8 +233,9 @@ def add_new(words: Any, hashes: Any, out: Any) -> None:
     blocks = U64(words.size >> 3)
     for i in range(hashes.size):
         start = block_start(hashes[i], blocks)
-        out[i] = not block_test(words, start, hashes[i])
-        block_set(words, start, hashes[i])
+        key = lane_key(words, hashes[i])
+        out[i] = not block_test(words, start, key)
+        block_set(words, start, key)
 
 
 @kernel
