@@ -1,8 +1,8 @@
 """Bit idioms for kernels: 64-bit constants, rotations, wide multiplies, unaligned loads, prefetch.
 
 In Numba ``uint64 op int`` is int64, so every operand here and in the kernels is an explicit
-``np.uint64`` (or ``np.uint32``). LLVM recognises the plain idioms (rotate, popcount, the four-multiply
-``mulhi``) and emits the single instruction, so only loads and prefetches need intrinsics. Those take
+``np.uint64`` (or ``np.uint32``). LLVM recognises the plain idioms (popcount, the four-multiply ``mulhi``) and
+emits the single instruction, so only loads, prefetches and rotations need intrinsics. Those take
 ``(array, index)``, check the index when ``NUMBA_BOUNDSCHECK`` is on, and have a NumPy twin for when
 the JIT is off. Little-endian machines only.
 """
@@ -27,16 +27,37 @@ U1, U2, U3, U6, U8, U16, U32_, U63, U64_ = (U64(i) for i in (1, 2, 3, 6, 8, 16, 
 M32 = U64(0xFFFF_FFFF)
 
 
-@inlined
-def rotl(x: Any, r: Any) -> Any:
-    """Rotate a uint64 left by ``r`` (uint64, 1..63)."""
+def _rotl_twin(x: Any, r: Any) -> Any:
     return (x << r) | (x >> (U64_ - r))
 
 
-@inlined
-def rotl32(x: Any, r: Any) -> Any:
-    """Rotate a uint32 left by ``r`` (uint32, 1..31)."""
+@primitive(_rotl_twin)
+def rotl(typingctx: Any, x: Any, r: Any) -> Any:
+    """Rotate a uint64 left by ``r`` (uint64, 1..63).
+
+    LLVM knows the idiom as well, but takes it apart where a product is rotated, for two multiplies.
+    """
+    return types.uint64(types.uint64, types.uint64), _rotation(64)
+
+
+def _rotl32_twin(x: Any, r: Any) -> Any:
     return U32((x << r) | (x >> (U32(32) - r)))
+
+
+@primitive(_rotl32_twin)
+def rotl32(typingctx: Any, x: Any, r: Any) -> Any:
+    """Rotate a uint32 left by ``r`` (uint32, 1..31)."""
+    return types.uint32(types.uint32, types.uint32), _rotation(32)
+
+
+def _rotation(bits: int) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word = ir.IntType(bits)
+        rotation = ir.FunctionType(word, [word] * 3)
+        rotate = cgutils.get_or_insert_function(builder.module, rotation, f"llvm.fshl.i{bits}")
+        return builder.call(rotate, [args[0], args[0], args[1]])
+
+    return codegen
 
 
 @inlined
