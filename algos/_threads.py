@@ -7,6 +7,8 @@ from contextvars import copy_context
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from algos._arguments import integer
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -16,9 +18,7 @@ LEAST = 8192
 
 def check_threads(threads: Any) -> int:
     """Return the number of threads, or say which there can be."""
-    if isinstance(threads, bool) or not hasattr(threads, "__index__"):
-        raise TypeError(f"threads must be an int, not {type(threads).__name__}")
-    threads = int(threads)
+    threads = integer("threads", threads)
     if threads < 1:
         raise ValueError(f"threads={threads} is below 1; os.cpu_count() is the most that can help")
     return threads

@@ -17,19 +17,17 @@ import numpy as np
 
 from algos._bits import U1, U6, U63, U64, aligned_zeros, mulhi
 from algos._jit import inlined, kernel
-from algos.errors import CorruptDataError
-from algos.filters._common import (
+from algos.filters._bit_filter import BitFilter
+from algos.filters._checks import (
     DEFAULT_FPR,
     MAX_CAPACITY,
-    GrowingFilter,
     check_bits_per_key,
     check_capacity,
     check_count,
     check_fpr,
-    count_keys,
-    house_hasher,
     only_one,
 )
+from algos.filters._common import house_hasher
 
 if TYPE_CHECKING:
     from algos import _state
@@ -62,7 +60,7 @@ def _add(words: Any, hashes: Any, new: Any) -> None:
         words[word] |= bit
 
 
-class OneBitFilter(GrowingFilter):
+class OneBitFilter(BitFilter):
     """A one-bit filter for ``capacity`` keys at ``fpr`` (default 0.01) or at ``bits_per_key``.
 
     More keys may be added; the false-positive rate then rises by the law of this module. There are no false
@@ -74,7 +72,7 @@ class OneBitFilter(GrowingFilter):
     (True, False)
     """
 
-    __slots__ = ("_hasher", "_words", "capacity")
+    __slots__ = ()
 
     def __init__(
         self, capacity: int, fpr: float | None = None, bits_per_key: float | None = None, *, seed: int = 0
@@ -90,21 +88,6 @@ class OneBitFilter(GrowingFilter):
             per_key = check_bits_per_key(bits_per_key)
         self._words = aligned_zeros(math.ceil(per_key * self.capacity / 64.0), np.uint64)
 
-    @classmethod
-    def build(
-        cls, keys: Any, fpr: float | None = None, bits_per_key: float | None = None, *, seed: int = 0
-    ) -> Self:
-        """Make a filter of all ``keys``, sized for their number (with repeats), O(n)."""
-        parts = house_hasher(seed).pieces(keys)
-        self = cls(count_keys(parts), fpr, bits_per_key, seed=seed)
-        self._add_pieces(parts)
-        return self
-
-    @property
-    def bits_per_key(self) -> float:
-        """The filter's bits divided by the keys it was planned for."""
-        return 8.0 * self.nbytes / self.capacity
-
     def expected_fpr(self, count: int | None = None) -> float:
         """Return the chance that a key never added is found.
 
@@ -115,19 +98,8 @@ class OneBitFilter(GrowingFilter):
             return int(np.bitwise_count(self._words).sum(dtype=np.int64)) / bits
         return -math.expm1(-check_count(count) / bits)
 
-    def merge(self, other: OneBitFilter) -> None:
-        """Take in all keys of ``other``: bit for bit as if they had been added here.
-
-        Raises ``ValueError`` unless capacity, size and seed are the same.
-        """
-        self._check_mergeable(other)
-        np.bitwise_or(self._words, other._words, out=self._words)
-
     def _probe(self, hashes: Any, out: Any) -> None:
         _contains(self._words, hashes, out)
-
-    def _insert(self, hashes: Any) -> None:
-        _add(self._words, hashes, np.empty(len(hashes), np.bool_))
 
     def _insert_new(self, hashes: Any, out: Any) -> None:
         _add(self._words, hashes, out)
@@ -135,16 +107,6 @@ class OneBitFilter(GrowingFilter):
     def _parameters(self) -> dict[str, Any]:
         return {"capacity": self.capacity, "seed": self.seed}
 
-    def _payload(self) -> Any:
-        return self._words
-
     @classmethod
     def _restore(cls, parameters: _state.Parameters, payload: memoryview) -> Self:
-        if not payload or len(payload) % 8:
-            raise CorruptDataError(f"{len(payload)} bytes are not a whole number of 8-byte words")
-        self = cls.__new__(cls)
-        self.capacity = parameters.integer("capacity", 1, MAX_CAPACITY)
-        self._hasher = house_hasher(parameters.integer("seed", 0, (1 << 64) - 1))
-        self._words = aligned_zeros(len(payload) // 8, np.uint64)
-        self._words[:] = np.frombuffer(payload, "<u8")
-        return self
+        return cls._stored(parameters, payload, 8, "<u8", MAX_CAPACITY)

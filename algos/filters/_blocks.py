@@ -6,7 +6,6 @@ once: uint32 gives Parquet's 256-bit blocks, uint64 the 512-bit ones of a whole 
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import Any
 
@@ -15,18 +14,20 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from algos._bits import M32, U1, U3, U32_, U63, U64, item_pointer, prefetch, prefetch_near
+from algos._bits import M32, U1, U3, U32_, U63, U64, item_pointer, popcount, prefetch, prefetch_near
 from algos._jit import inlined, kernel, primitive
-from algos.filters._common import BitFilter, check_count, invert
+from algos.filters._bit_filter import BitFilter, invert, loads
+from algos.filters._checks import check_count
 from algos.hashing.keys import Words
+from algos.hashing.splitmix64 import GAMMA
 from algos.hashing.xxh3 import XXH3, xxh3_key, xxh3_word
 
 SALT = np.array(
     [0x47B6137B, 0x44974D91, 0x8824AD5B, 0xA2B7289D, 0x705495C7, 0x2DF1424B, 0x9EFC4947, 0x5C6BFB31],
     np.uint32,
 )
-SPREAD = U64(0x9E3779B97F4A7C15)
 SHIFTS = [16, 22, 28, 34, 40, 46, 52, 58]
+"""Where in a key the six bits of each 64-bit lane are."""
 MAX_BLOCKS = 1 << 32
 MAX_BITS_PER_KEY = 2048.0
 BATCH = 96
@@ -78,7 +79,7 @@ def _mask_twin(words: Any, key: Any) -> Any:
 
 
 def _lane_key_twin(words: Any, h: Any) -> Any:
-    return h * SPREAD if words.itemsize == 8 else h
+    return h * GAMMA if words.itemsize == 8 else h
 
 
 @primitive(_lane_key_twin)
@@ -88,7 +89,7 @@ def lane_key(typingctx: Any, words: Any, h: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         wide = signature.args[0].dtype.bitwidth == 64
-        return builder.mul(args[1], ir.IntType(64)(int(SPREAD))) if wide else args[1]
+        return builder.mul(args[1], ir.IntType(64)(int(GAMMA))) if wide else args[1]
 
     return signature, codegen
 
@@ -245,10 +246,7 @@ def density(words: Any, lane: Any) -> Any:
     for block in range(words.size >> 3):
         share = 1.0
         for k in range(8):
-            word, count = U64(words[8 * block + k]), U64(0)
-            for bit in range(64):
-                count += (word >> U64(bit)) & U1
-            share *= count / lane
+            share *= popcount(U64(words[8 * block + k])) / lane
         total += share
     return total / (words.size >> 3)
 
@@ -258,9 +256,8 @@ def law(bits_per_key: float, lane: int) -> float:
     load = 8 * lane / bits_per_key
     if load > 40.0 * lane:  # e^-40 of the bits are not set
         return 1.0
-    i = np.arange(1, int(load + 12.0 * math.sqrt(load) + 30.0))
-    weight = np.exp(i * math.log(load) - load - np.cumsum(np.log(i)))  # an empty block finds nothing
-    return float(np.sum(weight * (1.0 - (1.0 - 1.0 / lane) ** i) ** 8))
+    keys, weight = loads(load)  # an empty block finds nothing
+    return float(np.sum(weight * (1.0 - (1.0 - 1.0 / lane) ** keys) ** 8))
 
 
 @cache

@@ -13,10 +13,9 @@ import numpy as np
 
 from algos._bits import U1, U6, U32_, U63, U64, mulhi, prefetch, rotl
 from algos._jit import inlined, kernel
+from algos.hashing.splitmix64 import GAMMA
 
 LN2 = math.log(2.0)
-G = U64(0x9E3779B97F4A7C15)
-"""2^64 divided by the golden ratio: how much a step grows, times the probe's number."""
 MAX_HASHES = 64
 MIN_FPR = 2.0**-MAX_HASHES
 ROUND = 256
@@ -62,7 +61,7 @@ def contains(words: Any, hash_count: Any, hashes: Any, out: Any) -> None:
                 p = positions[j]
                 hit = (words[p >> U6] >> (p & U63)) & U1
                 points[kept], members[kept] = points[j] + steps[j], members[j]
-                steps[kept] = steps[j] + U64(i) * G
+                steps[kept] = steps[j] + U64(i) * GAMMA
                 kept += np.int64(hit)
             left = kept
         for j in range(left):
@@ -79,7 +78,7 @@ def _set(words: Any, hash_count: Any, bits: Any, h: Any) -> Any:
         new |= (words[p >> U6] & bit) == U64(0)
         words[p >> U6] |= bit
         point += step
-        step += U64(i) * G
+        step += U64(i) * GAMMA
     return new
 
 
@@ -89,7 +88,7 @@ def _fetch(words: Any, hash_count: Any, bits: Any, h: Any) -> None:
     for i in range(hash_count):
         prefetch(words, position(point, bits) >> U6)
         point += step
-        step += U64(i) * G
+        step += U64(i) * GAMMA
 
 
 @kernel
@@ -118,6 +117,11 @@ def size_for(fpr: float) -> tuple[float, int]:
 def law(bits: int, hash_count: int, keys: int) -> float:
     """Return the false-positive rate of so many keys in so many bits."""
     return (-math.expm1(-hash_count * keys / bits)) ** hash_count
+
+
+def found_now(words: Any, hash_count: int) -> float:
+    """Return the false-positive rate for the bits set now."""
+    return float((int(np.bitwise_count(words).sum(dtype=np.int64)) / (8 * words.nbytes)) ** hash_count)
 
 
 def words_for(capacity: int, fpr: float) -> tuple[int, int]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from algos import _state
-from algos._bits import aligned_zeros
 from algos._threads import check_threads, in_parts
-from algos.errors import CorruptDataError
+from algos.filters._checks import check_hashes
 from algos.hashing.batch import KeyHasher
 from algos.hashing.xxh3 import XXH3
 
@@ -21,64 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from algos.hashing.keys import Piece
-
-DEFAULT_FPR = 0.01
-MAX_CAPACITY = 1 << 40
-
-
-def check_capacity(capacity: Any) -> int:
-    """Return the number of keys to plan for, or say which numbers are possible."""
-    if isinstance(capacity, bool) or not hasattr(capacity, "__index__"):
-        raise TypeError(f"capacity must be an int, not {type(capacity).__name__}")
-    capacity = int(capacity)
-    if not 1 <= capacity <= MAX_CAPACITY:
-        raise ValueError(f"capacity={capacity} is outside 1..2**40; plan for at least one key")
-    return capacity
-
-
-def check_count(count: Any) -> int:
-    """Return a number of keys, or say which numbers are possible."""
-    if isinstance(count, bool) or not hasattr(count, "__index__"):
-        raise TypeError(f"count must be an int, not {type(count).__name__}")
-    count = int(count)
-    if count < 0:
-        raise ValueError(f"count={count} is below 0; it is a number of keys")
-    return count
-
-
-def check_fpr(fpr: Any) -> float:
-    """Return the false-positive rate, or say which are possible."""
-    if isinstance(fpr, bool) or not isinstance(fpr, (int, float, np.floating)):
-        raise TypeError(f"fpr must be a float, not {type(fpr).__name__}")
-    if not 0.0 < fpr < 1.0:
-        raise ValueError(f"fpr={fpr} is outside 0 < fpr < 1; 0.01 is one false positive in a hundred")
-    return float(fpr)
-
-
-def check_bits_per_key(bits_per_key: Any) -> float:
-    """Return the bits per key, or say which are possible."""
-    if isinstance(bits_per_key, bool) or not isinstance(bits_per_key, (int, float, np.number)):
-        raise TypeError(f"bits_per_key must be a number, not {type(bits_per_key).__name__}")
-    if not 1.0 <= bits_per_key <= 256.0:
-        raise ValueError(f"bits_per_key={bits_per_key} is outside 1..256; 10 gives about 1 % false positives")
-    return float(bits_per_key)
-
-
-def only_one(**given: Any) -> None:
-    """Refuse two ways of asking for a size at once."""
-    named = [name for name, value in given.items() if value is not None]
-    if len(named) > 1:
-        raise ValueError(f"{' and '.join(named)} are both given; each decides the size, so give one")
-
-
-def check_hashes(hashes: Any) -> NDArray[np.uint64]:
-    """Return ready hashes as a contiguous uint64 array; anything else is refused, not converted."""
-    if not isinstance(hashes, np.ndarray) or hashes.dtype != np.uint64 or hashes.ndim != 1:
-        found = (
-            f"{hashes.dtype}{list(hashes.shape)}" if isinstance(hashes, np.ndarray) else type(hashes).__name__
-        )
-        raise TypeError(f"hashes must be a uint64[n] NumPy array, not {found}; hash64 makes one")
-    return np.ascontiguousarray(hashes)
 
 
 class Filter(ABC):
@@ -110,10 +50,6 @@ class Filter(ABC):
         for lo, hashes in self._hasher.chunks(piece):
             self._probe(hashes, out[lo : lo + len(hashes)])
 
-    def _probe_parts(self, piece: Piece, out: Any, threads: int) -> None:
-        """Answer for one piece in threads."""
-        in_parts(threads, len(piece), lambda lo, hi: self._probe_piece(piece.cut(lo, hi), out[lo:hi]))
-
     @property
     def seed(self) -> int:
         """The seed of the keys' hash."""
@@ -136,7 +72,11 @@ class Filter(ABC):
         base = 0
         for part in parts:
             answers = out[base : base + len(part)]
-            self._probe_parts(part, answers, threads)
+
+            def work(lo: int, hi: int, part: Piece = part, answers: Any = answers) -> None:
+                self._probe_piece(part.cut(lo, hi), answers[lo:hi])
+
+            in_parts(threads, len(part), work)
             if part.valid is not None:
                 answers &= part.valid
             base += len(part)
@@ -187,12 +127,12 @@ class GrowingFilter(Filter):
     __slots__ = ()
 
     @abstractmethod
-    def _insert(self, hashes: Any) -> None:
-        """Add ready hashes."""
-
-    @abstractmethod
     def _insert_new(self, hashes: Any, out: Any) -> None:
         """Add ready hashes one after the other and note in ``out`` which were not there before."""
+
+    def _insert(self, hashes: Any) -> None:
+        """Add ready hashes; to be overridden where not asking what was new is faster."""
+        self._insert_new(hashes, np.empty(len(hashes), np.bool_))
 
     def add(self, key: Any) -> None:
         """Add one key; ``None`` is a null and is skipped."""
@@ -279,77 +219,6 @@ class RemovableFilter(GrowingFilter):
         return out
 
 
-class BitFilter(GrowingFilter):
-    """A filter of bits that are only ever set, planned for ``capacity`` keys: it merges by OR."""
-
-    __slots__ = ()
-    _words: Any
-    capacity: int
-
-    @abstractmethod
-    def __init__(
-        self, capacity: int, fpr: float | None = None, bits_per_key: float | None = None, *, seed: int = 0
-    ) -> None:
-        """Make an empty filter."""
-
-    @classmethod
-    def build(
-        cls, keys: Any, fpr: float | None = None, bits_per_key: float | None = None, *, seed: int = 0
-    ) -> Self:
-        """Make a filter of all ``keys``, sized for their number (with repeats)."""
-        parts = house_hasher(seed).pieces(keys)
-        self = cls(count_keys(parts), fpr, bits_per_key, seed=seed)
-        self._add_pieces(parts)
-        return self
-
-    @property
-    def bits_per_key(self) -> float:
-        """The filter's bits divided by the keys it was planned for."""
-        return 8.0 * self.nbytes / self.capacity
-
-    def merge(self, other: Self) -> None:
-        """Take in all keys of ``other``: bit for bit as if they had been added here.
-
-        Raises ``ValueError`` unless size and parameters are the same.
-        """
-        self._check_mergeable(other)
-        np.bitwise_or(self._words, other._words, out=self._words)
-
-    def _insert_in_threads(self, hashes: Any, threads: int) -> None:
-        """Add ready hashes, every thread to a filter of its own; these are then merged."""
-
-        def work(lo: int, hi: int) -> None:
-            mine = self if lo == 0 else self._empty()
-            mine._insert(hashes[lo:hi])
-            if lo:
-                others.append(mine._words)
-
-        others: list[Any] = []
-        in_parts(threads, len(hashes), work)
-        for words in others:
-            np.bitwise_or(self._words, words, out=self._words)
-
-    def _empty(self) -> Self:
-        """Return a filter like this one without its keys."""
-        twin = object.__new__(type(self))
-        slots: tuple[str, ...] = type(self).__slots__
-        for name in slots:
-            setattr(twin, name, getattr(self, name))
-        twin._words = aligned_zeros(self._words.size, self._words.dtype)
-        return twin
-
-    def _payload(self) -> Any:
-        return self._words
-
-    def _take_words(self, payload: memoryview, unit: int, dtype: str, most: int) -> None:
-        """Copy the words of a payload, a whole number of ``unit`` bytes but no more than ``most`` of them."""
-        if not payload or len(payload) % unit or len(payload) > unit * most:
-            raise CorruptDataError(f"{len(payload)} bytes are not a whole number of {unit}-byte blocks")
-        found = np.frombuffer(payload, dtype)
-        self._words = aligned_zeros(found.size, found.dtype)
-        self._words[:] = found
-
-
 class StaticFilter(Filter):
     """A filter built once from all keys: by ``build`` or ``build_hashes``, which do not call ``__init__``."""
 
@@ -388,40 +257,6 @@ class StaticFilter(Filter):
         return 2.0**-self.bits if self._keys else 0.0
 
 
-def occupancy_law(bits_per_key: float, block: int, hash_count: int) -> float:
-    """Return the false-positive rate of ``hash_count`` bits per key in one of many blocks of ``block`` bits.
-
-    A block holds Poisson(block / bits_per_key) keys. After ``m`` random bits ``j`` are set with a chance
-    that follows from that after ``m - 1``, and a stranger's bits are all among them with (j / block)^k.
-    """
-    load = block / bits_per_key
-    if load * hash_count > 40.0 * block:  # e^-40 of the bits are not set
-        return 1.0
-    keys = np.arange(1, int(load + 12.0 * math.sqrt(load) + 30.0))
-    weight = np.exp(keys * math.log(load) - load - np.cumsum(np.log(keys)))
-    share = np.arange(block + 1) / block
-    hit, chance, total = share**hash_count, np.zeros(block + 1), 0.0
-    chance[0] = 1.0
-    for w in weight:
-        for _ in range(hash_count):
-            grown = chance * (1.0 - share)
-            chance *= share
-            chance[1:] += grown[:-1]
-        total += float(w * (chance @ hit))
-    return total
-
-
-def invert(law: Callable[[float], float], fpr: float, most: float) -> float:
-    """Return the fewest bits per key, up to ``most``, at which a falling ``law`` keeps ``fpr``."""
-    low, high = 0.125, most
-    if not law(high) <= fpr <= law(low):
-        raise ValueError(f"fpr={fpr} is outside {law(high):.2g}..{law(low):.3g}, all that this filter can do")
-    while high - low > 1e-6 * high:
-        middle = (low + high) / 2.0
-        low, high = (middle, high) if law(middle) > fpr else (low, middle)
-    return high
-
-
 def count_keys(parts: list[Piece]) -> int:
     """Return the number of keys that are not null, at least 1: what a filter of them is planned for."""
     return max(1, sum(len(p) if p.valid is None else int(np.count_nonzero(p.valid)) for p in parts))
@@ -429,12 +264,8 @@ def count_keys(parts: list[Piece]) -> int:
 
 def all_hashes(hasher: KeyHasher, keys: Any) -> NDArray[np.uint64]:
     """Hash a whole batch; nulls are left out."""
-    parts = hasher.pieces(keys)
-    out, end = np.empty(sum(map(len, parts)), np.uint64), 0
-    for hashes in hasher.present(parts):
-        out[end : end + len(hashes)] = hashes
-        end += len(hashes)
-    return out[:end]
+    found = [hasher.hashed(part) for part in hasher.pieces(keys)]
+    return found[0] if len(found) == 1 else np.concatenate([np.empty(0, np.uint64), *found])
 
 
 def distinct(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:

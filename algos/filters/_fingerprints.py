@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from algos._bits import U32_, U64
+from algos._bits import U32_, U64, aligned_zeros
 from algos._jit import inlined
-from algos.filters._common import DEFAULT_FPR, check_fpr, check_hashes, only_one
+from algos.errors import CorruptDataError
+from algos.filters._checks import DEFAULT_FPR, check_fpr, check_hashes, only_one
 from algos.hashing.splitmix64 import GAMMA, SPLITMIX64
 
 if TYPE_CHECKING:
@@ -43,6 +44,15 @@ def _bits_for(fpr: float) -> int:
         if 2.0**-bits <= fpr:
             return bits
     raise ValueError(f"fpr={fpr} is below the {2.0**-16:.2g} of 16-bit fingerprints; use RibbonFilter")
+
+
+def stored(payload: memoryview, keys: int, positions: int, bits: int) -> NDArray[Any]:
+    """Copy the fingerprints of a payload, if it has as many as so many keys need."""
+    if len(payload) != positions * bits // 8:
+        raise CorruptDataError(f"{keys} keys have {positions} fingerprints, not {len(payload)} bytes")
+    fingerprints = aligned_zeros(positions, DTYPES[bits])
+    fingerprints[:] = np.frombuffer(payload, DTYPES[bits])
+    return fingerprints
 
 
 def seeds(state: Any) -> NDArray[np.uint64]:

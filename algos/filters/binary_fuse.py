@@ -22,9 +22,9 @@ import numpy as np
 
 from algos._bits import U1, U2, U64, aligned_zeros, mulhi32, prefetch
 from algos._jit import inlined, kernel
-from algos.errors import CorruptDataError, HotpathError
+from algos.errors import HotpathError
 from algos.filters._common import StaticFilter, distinct, house_hasher
-from algos.filters._fingerprints import DTYPES, MAX_ATTEMPTS, MAX_KEYS, checked, own, seeds
+from algos.filters._fingerprints import DTYPES, MAX_ATTEMPTS, MAX_KEYS, checked, own, seeds, stored
 from algos.filters._fuse4 import assign4, contains4, gather4, peel4
 from algos.hashing.murmur3_128 import fmix64
 
@@ -291,10 +291,7 @@ class BinaryFuseFilter(StaticFilter):
         fuse_seed = parameters.integer("fuse_seed", 0, (1 << 64) - 1)
         segment, count = _geometry(keys, arity)
         positions = (count + arity - 1) * segment
-        if len(payload) != positions * bits // 8:
-            raise CorruptDataError(f"{keys} keys have {positions} fingerprints, not {len(payload)} bytes")
-        fingerprints = aligned_zeros(positions, DTYPES[bits])
-        fingerprints[:] = np.frombuffer(payload, DTYPES[bits])
+        fingerprints = stored(payload, keys, positions, bits)
         self = cls.__new__(cls)
         seed = parameters.integer("seed", 0, (1 << 64) - 1)
         self._set_up(bits, arity, seed, fuse_seed, fingerprints, keys)

@@ -13,35 +13,14 @@ number of bits, which pays from 16 bits per key on.
 
 from __future__ import annotations
 
-import math
 from functools import cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
-import numpy as np
-
-from algos._bits import U1, U3, U6, U32, U32_, U63, U64, aligned_zeros, prefetch
+from algos._bits import U1, U3, U6, U32, U32_, U63, U64, prefetch
 from algos._jit import inlined, kernel
-from algos.filters._common import (
-    DEFAULT_FPR,
-    MAX_CAPACITY,
-    BitFilter,
-    check_bits_per_key,
-    check_capacity,
-    check_count,
-    check_fpr,
-    house_hasher,
-    invert,
-    occupancy_law,
-    only_one,
-)
-
-if TYPE_CHECKING:
-    from algos import _state
+from algos.filters._bit_filter import OneBlockFilter, invert, occupancy_law
 
 GOLDEN = U32(0x9E3779B9)
-LINE_BITS = 512
-MAX_LINES = 1 << 32
-MAX_HASHES = 24
 MILLIBITS = (
     *(2080, 3580, 5100, 6640, 8300, 10070, 11720, 14001, 16050, 18300, 22001, 25501),
     *(27501, 30001, 32001, 34501, 37001, 39501, 42001, 44001, 46001, 48001, 50001),
@@ -108,20 +87,18 @@ def _add(words: Any, hash_count: Any, hashes: Any, new: Any) -> None:
         new[i] = _set(words, _start(hashes[i], lines), hashes[i], hash_count)
 
 
-def hashes_for(bits_per_key: float) -> int:
+def _hashes_for(bits_per_key: float) -> int:
     """Return how many bits a key should have."""
     return 1 + sum(1000.0 * bits_per_key > limit for limit in MILLIBITS)
 
 
 @cache
-def _bits_for(fpr: float) -> float:
-    def law(bits_per_key: float) -> float:
-        return occupancy_law(bits_per_key, LINE_BITS, hashes_for(bits_per_key))
-
-    return invert(law, fpr, 64.0)
+def _size_for(fpr: float) -> tuple[float, int]:
+    per_key = invert(lambda bits: occupancy_law(bits, 512, _hashes_for(bits)), fpr, 64.0)
+    return per_key, _hashes_for(per_key)
 
 
-class BlockedBloomFilter(BitFilter):
+class BlockedBloomFilter(OneBlockFilter):
     """A blocked Bloom filter for ``capacity`` keys at ``fpr`` (default 0.01) or at ``bits_per_key``.
 
     More keys may be added; the false-positive rate then rises by the law of this module. There are no
@@ -133,53 +110,13 @@ class BlockedBloomFilter(BitFilter):
     array([ True,  True,  True, False])
     """
 
-    __slots__ = ("_hasher", "_words", "capacity", "hash_count")
-
-    def __init__(
-        self, capacity: int, fpr: float | None = None, bits_per_key: float | None = None, *, seed: int = 0
-    ) -> None:
-        only_one(fpr=fpr, bits_per_key=bits_per_key)
-        self.capacity = check_capacity(capacity)
-        self._hasher = house_hasher(seed)
-        if bits_per_key is None:
-            per_key = _bits_for(check_fpr(DEFAULT_FPR if fpr is None else fpr))
-        else:
-            per_key = check_bits_per_key(bits_per_key)
-        self.hash_count = hashes_for(per_key)
-        lines = max(1, math.ceil(per_key * self.capacity / LINE_BITS))
-        if lines > MAX_LINES:
-            raise ValueError(f"{lines} lines are more than the 2**32 a hash can choose from; ask for less")
-        self._words = aligned_zeros(8 * lines, np.uint64)
-
-    def expected_fpr(self, count: int | None = None) -> float:
-        """Return the chance that a key never added is found.
-
-        For the bits set now it is ``(share of set bits)^k`` over all lines, O(nbytes); with ``count`` it is
-        the law for that many keys, before they are added.
-        """
-        if count is None:
-            shares = np.bitwise_count(self._words.reshape(-1, 8)).sum(axis=1) / LINE_BITS
-            return float((shares**self.hash_count).mean())
-        count = check_count(count)
-        return occupancy_law(8.0 * self.nbytes / count, LINE_BITS, self.hash_count) if count else 0.0
+    __slots__ = ()
+    BLOCK_BITS, MAX_BLOCKS, MAX_HASHES = 512, 1 << 32, 24
+    _size_for = staticmethod(_size_for)
+    _hashes_for = staticmethod(_hashes_for)
 
     def _probe(self, hashes: Any, out: Any) -> None:
         _contains(self._words, self.hash_count, hashes, out)
 
-    def _insert(self, hashes: Any) -> None:
-        _add(self._words, self.hash_count, hashes, np.empty(len(hashes), np.bool_))
-
     def _insert_new(self, hashes: Any, out: Any) -> None:
         _add(self._words, self.hash_count, hashes, out)
-
-    def _parameters(self) -> dict[str, Any]:
-        return {"capacity": self.capacity, "hash_count": self.hash_count, "seed": self.seed}
-
-    @classmethod
-    def _restore(cls, parameters: _state.Parameters, payload: memoryview) -> Self:
-        self = cls.__new__(cls)
-        self.capacity = parameters.integer("capacity", 1, MAX_CAPACITY)
-        self.hash_count = parameters.integer("hash_count", 1, MAX_HASHES)
-        self._hasher = house_hasher(parameters.integer("seed", 0, (1 << 64) - 1))
-        self._take_words(payload, 64, "<u8", MAX_LINES)
-        return self

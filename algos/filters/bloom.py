@@ -15,30 +15,14 @@ every key still in question.
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
-import numpy as np
-
-from algos._bits import aligned_zeros
-from algos.filters._bloom import LN2, MAX_HASHES, add, contains, law, words_for
-from algos.filters._common import (
-    DEFAULT_FPR,
-    MAX_CAPACITY,
-    BitFilter,
-    check_bits_per_key,
-    check_capacity,
-    check_count,
-    check_fpr,
-    house_hasher,
-    only_one,
-)
-
-if TYPE_CHECKING:
-    from algos import _state
+from algos.filters._bit_filter import HashCountFilter
+from algos.filters._bloom import LN2, MAX_HASHES, add, contains, found_now, law, size_for
+from algos.filters._checks import MAX_CAPACITY, check_count
 
 
-class BloomFilter(BitFilter):
+class BloomFilter(HashCountFilter):
     """A Bloom filter for ``capacity`` keys at ``fpr`` (default 0.01) or at ``bits_per_key``.
 
     More keys may be added; the false-positive rate then rises by the law of this module. There are no
@@ -51,22 +35,13 @@ class BloomFilter(BitFilter):
     (True, False)
     """
 
-    __slots__ = ("_hasher", "_words", "capacity", "hash_count")
+    __slots__ = ()
+    BLOCK_BITS, MAX_BLOCKS, MAX_HASHES = 64, MAX_CAPACITY, MAX_HASHES
+    _size_for = staticmethod(size_for)
 
-    def __init__(
-        self, capacity: int, fpr: float | None = None, bits_per_key: float | None = None, *, seed: int = 0
-    ) -> None:
-        only_one(fpr=fpr, bits_per_key=bits_per_key)
-        self.capacity = check_capacity(capacity)
-        self._hasher = house_hasher(seed)
-        if bits_per_key is None:
-            fpr = check_fpr(DEFAULT_FPR if fpr is None else fpr)
-            count, self.hash_count = words_for(self.capacity, fpr)
-        else:
-            per_key = check_bits_per_key(bits_per_key)
-            count = math.ceil(per_key * self.capacity / 64.0)
-            self.hash_count = min(MAX_HASHES, max(1, round(per_key * LN2)))
-        self._words = aligned_zeros(count, np.uint64)
+    @staticmethod
+    def _hashes_for(bits_per_key: float) -> int:
+        return min(MAX_HASHES, max(1, round(bits_per_key * LN2)))
 
     def expected_fpr(self, count: int | None = None) -> float:
         """Return the chance that a key never added is found.
@@ -74,28 +49,12 @@ class BloomFilter(BitFilter):
         For the bits set now it is ``(share of set bits)^k``, O(nbytes); with ``count`` it is the law for
         that many keys, before they are added.
         """
-        bits = 8 * self.nbytes
-        if count is not None:
-            return law(bits, self.hash_count, check_count(count))
-        return float((int(np.bitwise_count(self._words).sum(dtype=np.int64)) / bits) ** self.hash_count)
+        if count is None:
+            return found_now(self._words, self.hash_count)
+        return law(8 * self.nbytes, self.hash_count, check_count(count))
 
     def _probe(self, hashes: Any, out: Any) -> None:
         contains(self._words, self.hash_count, hashes, out)
 
-    def _insert(self, hashes: Any) -> None:
-        add(self._words, self.hash_count, hashes, np.empty(len(hashes), np.bool_))
-
     def _insert_new(self, hashes: Any, out: Any) -> None:
         add(self._words, self.hash_count, hashes, out)
-
-    def _parameters(self) -> dict[str, Any]:
-        return {"capacity": self.capacity, "hash_count": self.hash_count, "seed": self.seed}
-
-    @classmethod
-    def _restore(cls, parameters: _state.Parameters, payload: memoryview) -> Self:
-        self = cls.__new__(cls)
-        self.capacity = parameters.integer("capacity", 1, MAX_CAPACITY)
-        self.hash_count = parameters.integer("hash_count", 1, MAX_HASHES)
-        self._hasher = house_hasher(parameters.integer("seed", 0, (1 << 64) - 1))
-        self._take_words(payload, 8, "<u8", MAX_CAPACITY)
-        return self

@@ -17,19 +17,18 @@ import numpy as np
 from algos._bits import U1, U2, U64, aligned_zeros, prefetch
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
-from algos.filters._bloom import LN2, MAX_HASHES, G, first_step, law, position, size_for
-from algos.filters._common import (
+from algos.filters._bloom import LN2, MAX_HASHES, first_step, law, position, size_for
+from algos.filters._checks import (
     DEFAULT_FPR,
     MAX_CAPACITY,
-    RemovableFilter,
     check_bits_per_key,
     check_capacity,
     check_count,
     check_fpr,
-    count_keys,
-    house_hasher,
     only_one,
 )
+from algos.filters._common import RemovableFilter, count_keys, house_hasher
+from algos.hashing.splitmix64 import GAMMA
 
 if TYPE_CHECKING:
     from algos import _state
@@ -55,7 +54,7 @@ def _fetch(words: Any, hash_count: Any, counters: Any, h: Any) -> None:
     for i in range(hash_count):
         prefetch(words, position(point, counters) >> _U4)
         point += step
-        step += U64(i) * G
+        step += U64(i) * GAMMA
 
 
 @inlined
@@ -67,7 +66,7 @@ def _found(words: Any, hash_count: Any, counters: Any, h: Any) -> Any:
         if (words[word] >> shift) & FULL == U64(0):
             return False
         point += step
-        step += U64(i) * G
+        step += U64(i) * GAMMA
     return True
 
 
@@ -79,7 +78,7 @@ def _count_up(words: Any, hash_count: Any, counters: Any, h: Any) -> None:
         below = (words[word] >> shift) & FULL != FULL
         words[word] += U64(below) << shift
         point += step
-        step += U64(i) * G
+        step += U64(i) * GAMMA
 
 
 @inlined
@@ -91,7 +90,7 @@ def _count_down(words: Any, hash_count: Any, counters: Any, h: Any) -> None:
         value = (words[word] >> shift) & FULL
         words[word] -= U64((value != U64(0)) & (value != FULL)) << shift
         point += step
-        step += U64(i) * G
+        step += U64(i) * GAMMA
 
 
 @kernel
@@ -208,9 +207,6 @@ class CountingBloomFilter(RemovableFilter):
 
     def _probe(self, hashes: Any, out: Any) -> None:
         _contains(self._words, self.hash_count, self._counters, hashes, out)
-
-    def _insert(self, hashes: Any) -> None:
-        self._insert_new(hashes, np.empty(len(hashes), np.bool_))
 
     def _insert_new(self, hashes: Any, out: Any) -> None:
         _add(self._words, self.hash_count, self._counters, hashes, out)

@@ -24,18 +24,9 @@ import numpy as np
 from algos._bits import U1, U2, U32_, U63, U64, aligned_zeros, load64, prefetch, store64
 from algos._jit import inlined, kernel
 from algos.errors import CapacityError, CorruptDataError
-from algos.filters._common import (
-    DEFAULT_FPR,
-    MAX_CAPACITY,
-    RemovableFilter,
-    all_hashes,
-    check_capacity,
-    check_count,
-    check_fpr,
-    distinct,
-    house_hasher,
-    only_one,
-)
+from algos.filters._checks import DEFAULT_FPR, MAX_CAPACITY, check_capacity, check_count, check_fpr, only_one
+from algos.filters._common import RemovableFilter, all_hashes, distinct, house_hasher
+from algos.hashing.splitmix64 import GAMMA
 
 if TYPE_CHECKING:
     from algos import _state
@@ -58,7 +49,7 @@ def _first(h: Any, buckets: Any) -> Any:
 @inlined
 def _other(bucket: Any, f: Any, buckets: Any) -> Any:
     """Return the bucket that mirrors ``bucket`` for this fingerprint."""
-    other = (((f * U64(0x9E3779B97F4A7C15)) >> U32_) * buckets >> U32_) - bucket
+    other = (((f * GAMMA) >> U32_) * buckets >> U32_) - bucket
     return other + buckets * (other >> U63)  # below zero: once around
 
 

@@ -23,19 +23,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from algos._bits import U1, U2, U6, U63, U64, U64_, aligned_zeros, popcount, prefetch, trailing_zeros
-from algos._jit import inlined, kernel
+from algos._bits import U64, aligned_zeros
 from algos.errors import CapacityError, CorruptDataError
-from algos.filters._common import (
-    DEFAULT_FPR,
-    RemovableFilter,
-    all_hashes,
-    check_capacity,
-    check_count,
-    check_fpr,
-    house_hasher,
-    only_one,
-)
+from algos.filters._checks import DEFAULT_FPR, check_capacity, check_count, check_fpr, only_one
+from algos.filters._common import RemovableFilter, all_hashes, house_hasher
+from algos.filters._quotients import add, contains, fill, fingerprints, remove
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,272 +37,6 @@ if TYPE_CHECKING:
 LOAD = 0.95
 MAX_BITS = 60  # of a fingerprint
 MIN_QUOTIENT_BITS = 6
-FULL, OVERFLOW = -1, 1 << 16
-AHEAD = 16
-"""Keys whose blocks are under way while others are looked up."""
-
-
-@inlined
-def _base(block: Any, r: Any) -> Any:
-    return block * (r + U2)
-
-
-@inlined
-def _remainder(words: Any, slot: Any, r: Any) -> Any:
-    base, bit = _base(slot >> U6, r) + U2, (slot & U63) * r
-    at, shift = base + (bit >> U6), bit & U63
-    value = words[at] >> shift
-    if shift + r > U64_:
-        value |= words[at + U1] << (U64_ - shift)
-    return value & ((U1 << r) - U1)
-
-
-@inlined
-def _set_remainder(words: Any, slot: Any, r: Any, value: Any) -> None:
-    base, bit = _base(slot >> U6, r) + U2, (slot & U63) * r
-    at, shift, mask = base + (bit >> U6), bit & U63, (U1 << r) - U1
-    words[at] = (words[at] & ~(mask << shift)) | (value << shift)
-    if shift + r > U64_:
-        back = U64_ - shift
-        words[at + U1] = (words[at + U1] & ~(mask >> back)) | (value >> back)
-
-
-@inlined
-def _flag(words: Any, slot: Any, r: Any, which: Any) -> Any:
-    return (words[_base(slot >> U6, r) + which] >> (slot & U63)) & U1
-
-
-@inlined
-def _set_flag(words: Any, slot: Any, r: Any, which: Any, value: Any) -> None:
-    at, bit = _base(slot >> U6, r) + which, U1 << (slot & U63)
-    words[at] = (words[at] & ~bit) | (bit * value)
-
-
-@inlined
-def _select(word: Any, rank: Any) -> Any:
-    """Return the position of the set bit that has ``rank`` others below it, by halves."""
-    at, width = U64(0), U64(32)
-    while width != U64(0):
-        low = popcount((word >> at) & ((U1 << width) - U1))
-        if rank >= low:
-            rank -= low
-            at += width
-        width >>= U1
-    return at
-
-
-@inlined
-def _behind(words: Any, offsets: Any, q: Any, r: Any) -> Any:
-    """Return the slot behind the last run of a quotient up to ``q``; at most ``q`` if slot q is free."""
-    block, i = q >> U6, q & U63
-    start = (block << U6) + U64(offsets[block])
-    rank = popcount(words[_base(block, r)] & (~U64(0) >> (U63 - i)))
-    if rank == U64(0):
-        return start
-    at = start >> U6
-    ends = words[_base(at, r) + U1] & (~U64(0) << (start & U63))
-    count = popcount(ends)
-    while count < rank:
-        rank -= count
-        at += U1
-        ends = words[_base(at, r) + U1]
-        count = popcount(ends)
-    return (at << U6) + _select(ends, rank - U1) + U1
-
-
-@inlined
-def _free(words: Any, offsets: Any, q: Any, r: Any) -> Any:
-    """Return the first free slot from ``q`` on; it may lie behind the last."""
-    slots, at = U64(offsets.size) << U6, q
-    while at < slots:
-        behind = _behind(words, offsets, at, r)
-        if behind <= at:
-            break
-        at = behind
-    return at
-
-
-@inlined
-def _find(words: Any, offsets: Any, q: Any, r: Any, value: Any) -> tuple[Any, Any, Any]:
-    """Return whether a run holds a remainder, the first slot with one not below it, and the slot behind.
-
-    For a quotient without a run the slot is where its run would begin.
-    """
-    behind = _behind(words, offsets, q, r)
-    if _flag(words, q, r, U64(0)) == U64(0):
-        return False, max(behind, q), max(behind, q)
-    at = behind - U1
-    while True:
-        if _remainder(words, at, r) < value:
-            return at + U1 < behind and _remainder(words, at + U1, r) == value, at + U1, behind
-        if at == q or _flag(words, at - U1, r, U1) != U64(0) or at == U64(0):
-            return _remainder(words, at, r) == value, at, behind
-        at -= U1
-
-
-@inlined
-def _move(offsets: Any, q: Any, last: Any, by: Any) -> None:
-    """Note that the runs from quotient ``q`` on now end ``by`` slots later, up to the slot ``last``."""
-    for block in range(np.int64(q >> U6) + 1, np.int64(last >> U6) + 1):
-        offsets[block] = np.uint16(np.int64(offsets[block]) + by)
-
-
-@inlined
-def _insert(words: Any, offsets: Any, f: Any, r: Any) -> Any:
-    """Insert a fingerprint: 1 if it is new, 0 if it was there already, -1 if there is no room."""
-    q, value = f >> r, f & ((U1 << r) - U1)
-    found, at, behind = _find(words, offsets, q, r, value)
-    free = _free(words, offsets, q, r)
-    if free >= U64(offsets.size) << U6 or free - q >= U64(OVERFLOW):
-        return -1
-    slot = free
-    while slot > at:
-        _set_remainder(words, slot, r, _remainder(words, slot - U1, r))
-        slot -= U1
-    slot = free
-    while slot > behind:
-        _set_flag(words, slot, r, U1, _flag(words, slot - U1, r, U1))
-        slot -= U1
-    _set_remainder(words, at, r, value)
-    if _flag(words, q, r, U64(0)) != U64(0):
-        _set_flag(words, behind - U1, r, U1, U64(0))
-    _set_flag(words, q, r, U64(0), U1)
-    _set_flag(words, behind, r, U1, U1)
-    _move(offsets, q, free, 1)
-    return 0 if found else 1
-
-
-@inlined
-def _next_quotient(words: Any, q: Any, blocks: Any, r: Any) -> Any:
-    """Return the next quotient behind ``q`` that has a run, or the number of slots."""
-    block = q >> U6
-    rest = words[_base(block, r)] & (~U1 << (q & U63))
-    while rest == U64(0):
-        block += U1
-        if block == blocks:
-            return blocks << U6
-        rest = words[_base(block, r)]
-    return (block << U6) + trailing_zeros(rest)
-
-
-@inlined
-def _take(words: Any, offsets: Any, f: Any, r: Any) -> Any:
-    """Remove a fingerprint once; tell whether it was there. What stood too far back moves up."""
-    q, value = f >> r, f & ((U1 << r) - U1)
-    found, at, behind = _find(words, offsets, q, r, value)
-    if not found:
-        return False
-    last, run, blocks = behind - U1, q, U64(offsets.size)
-    alone = last == q or (last > U64(0) and _flag(words, last - U1, r, U1) != U64(0))
-    if at == last and alone:
-        _set_flag(words, q, r, U64(0), U64(0))
-        _set_flag(words, last, r, U1, U64(0))
-    else:
-        _set_flag(words, last, r, U1, U64(0))
-        _set_flag(words, last - U1, r, U1, U1)
-    hole = at
-    while True:
-        while hole < last:
-            _set_remainder(words, hole, r, _remainder(words, hole + U1, r))
-            hole += U1
-        run = _next_quotient(words, run, blocks, r)
-        if run > hole:
-            break
-        last = hole + U1
-        while _flag(words, last, r, U1) == U64(0):
-            last += U1
-        _set_flag(words, last, r, U1, U64(0))
-        _set_flag(words, last - U1, r, U1, U1)
-    _set_remainder(words, hole, r, U64(0))
-    _move(offsets, q, hole, -1)
-    return True
-
-
-@inlined
-def _fetch(words: Any, f: Any, r: Any) -> None:
-    base = _base((f >> r) >> U6, r)
-    prefetch(words, base)
-    prefetch(words, base + U2 + ((((f >> r) & U63) * r) >> U6))
-
-
-@kernel
-def _contains(words: Any, offsets: Any, r: Any, drop: Any, hashes: Any, out: Any) -> None:
-    n = hashes.size
-    for i in range(n):
-        if i + AHEAD < n:
-            _fetch(words, hashes[i + AHEAD] >> drop, r)
-        f = hashes[i] >> drop
-        out[i] = _find(words, offsets, f >> r, r, f & ((U1 << r) - U1))[0]
-
-
-@kernel
-def _add(words: Any, offsets: Any, r: Any, drop: Any, hashes: Any, new: Any) -> Any:
-    """Add until there is no room, noting which were not there before; return how many were added."""
-    n = hashes.size
-    for i in range(n):
-        if i + AHEAD < n:
-            _fetch(words, hashes[i + AHEAD] >> drop, r)
-        state = _insert(words, offsets, hashes[i] >> drop, r)
-        if state == FULL:
-            return i
-        new[i] = state == 1
-    return n
-
-
-@kernel
-def _remove(words: Any, offsets: Any, r: Any, drop: Any, hashes: Any, out: Any) -> None:
-    for i in range(hashes.size):
-        out[i] = _take(words, offsets, hashes[i] >> drop, r)
-
-
-@kernel
-def _fill(words: Any, offsets: Any, r: Any, fingerprints: Any) -> Any:
-    """Put rising fingerprints into an empty table; tell whether there was room."""
-    slots, behind, n = U64(offsets.size) << U6, U64(0), fingerprints.size
-    block = U64(0)
-    for i in range(n):
-        f = fingerprints[i]
-        q = f >> r
-        while block < (q >> U6):
-            block += U1
-            offsets[block] = np.uint16(max(behind, block << U6) - (block << U6))
-        slot = max(behind, q)
-        if slot >= slots or slot - q >= U64(OVERFLOW):
-            return False
-        _set_flag(words, q, r, U64(0), U1)
-        _set_remainder(words, slot, r, f & ((U1 << r) - U1))
-        if i + 1 == n or fingerprints[i + 1] >> r != q:
-            _set_flag(words, slot, r, U1, U1)
-        behind = slot + U1
-    while block + U1 < U64(offsets.size):
-        block += U1
-        offsets[block] = np.uint16(max(behind, block << U6) - (block << U6))
-    return True
-
-
-@kernel
-def _fingerprints(words: Any, blocks: Any, quotients: Any, r: Any, out: Any) -> Any:
-    """List the fingerprints in rising order; return how many there are, -1 if the bits make no sense."""
-    slots, slot, count, ends, runs = U64(blocks) << U6, U64(0), 0, U64(0), U64(0)
-    for block in range(blocks):
-        ends += popcount(words[_base(U64(block), r) + U1])
-        rest = words[_base(U64(block), r)]
-        while rest != U64(0):
-            q = (U64(block) << U6) + trailing_zeros(rest)
-            rest &= rest - U1
-            slot, runs, ended = max(slot, q), runs + U1, False
-            if q >= quotients or slot - q >= U64(OVERFLOW):
-                return -1
-            while not ended:
-                if slot >= slots:
-                    return -1
-                f = (q << r) | _remainder(words, slot, r)
-                if count > 0 and f < out[count - 1]:
-                    return -1
-                out[count] = f
-                ended = _flag(words, slot, r, U1) != U64(0)
-                count, slot = count + 1, slot + U1
-    return count if ends == runs else -1
 
 
 def _blocks(quotient_bits: int) -> int:
@@ -326,10 +52,10 @@ def _plan(capacity: int) -> int:
 class QuotientFilter(RemovableFilter):
     """A quotient filter for at least ``capacity`` keys: keys can go, and it grows and merges without them.
 
-    ``bits`` of remainder (1 to 32), or the fewest that keep ``fpr`` (default 0.01). The number of slots is a
-    power of two. No false negatives as long as only keys that were added are removed. ``add``, ``remove``
-    and ``in`` are O(1) on average. At 95 % load ``add`` raises ``CapacityError`` and loses nothing: then
-    ``grow``. Memory: ``(bits + 2) / load`` bits per key.
+    ``bits`` of remainder (60 with the quotient's), or the fewest that keep ``fpr`` (default 0.01). The
+    number of slots is a power of two. No false negatives as long as only keys that were added are removed.
+    ``add``, ``remove`` and ``in`` are O(1) on average. At 95 % load ``add`` raises ``CapacityError`` and
+    loses nothing: then ``grow``. Memory: ``(bits + 2) / load`` bits per key.
 
     >>> f = QuotientFilter(1000)
     >>> f.add_many([1, 2, 3])
@@ -379,7 +105,7 @@ class QuotientFilter(RemovableFilter):
         """Put rising fingerprints into a table of this size; leave things as they were if they do not fit."""
         before = self.quotient_bits, self.bits, self._words, self._offsets, self._used
         self._clear(quotient_bits, bits)
-        if not _fill(self._words, self._offsets, U64(bits), fingerprints):
+        if not fill(self._words, self._offsets, U64(bits), fingerprints):
             self.quotient_bits, self.bits, self._words, self._offsets, self._used = before
             raise CapacityError(
                 f"{len(fingerprints):,} fingerprints do not fit into 2**{quotient_bits} slots: "
@@ -391,7 +117,7 @@ class QuotientFilter(RemovableFilter):
         """Return all fingerprints in rising order."""
         out = np.empty(64 * len(self._offsets), np.uint64)
         quotients = U64(1 << self.quotient_bits)
-        count = _fingerprints(self._words, len(self._offsets), quotients, U64(self.bits), out)
+        count = fingerprints(self._words, len(self._offsets), quotients, U64(self.bits), out)
         if count < 0:
             raise CorruptDataError("the runs of this quotient filter contradict one another")
         return out[:count]
@@ -455,15 +181,12 @@ class QuotientFilter(RemovableFilter):
         self._refill(quotient_bits, mine[0] - quotient_bits, together)
 
     def _probe(self, hashes: Any, out: Any) -> None:
-        _contains(self._words, self._offsets, U64(self.bits), self._drop, hashes, out)
-
-    def _insert(self, hashes: Any) -> None:
-        self._insert_new(hashes, np.empty(len(hashes), np.bool_))
+        contains(self._words, self._offsets, U64(self.bits), self._drop, hashes, out)
 
     def _insert_new(self, hashes: Any, out: Any) -> None:
         fitting = min(len(hashes), self.capacity - self._used)
         args = self._words, self._offsets, U64(self.bits), self._drop
-        added = int(_add(*args, hashes[:fitting], out))
+        added = int(add(*args, hashes[:fitting], out))
         self._used += added
         if added < len(hashes):
             raise CapacityError(
@@ -472,7 +195,7 @@ class QuotientFilter(RemovableFilter):
             )
 
     def _remove(self, hashes: Any, out: Any) -> None:
-        _remove(self._words, self._offsets, U64(self.bits), self._drop, hashes, out)
+        remove(self._words, self._offsets, U64(self.bits), self._drop, hashes, out)
         self._used -= int(out.sum())
 
     def _parameters(self) -> dict[str, Any]:

@@ -29,24 +29,16 @@ import numpy as np
 from algos._bits import U1, U6, U63, U64, aligned_zeros, mulhi, popcount, prefetch, trailing_zeros
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
-from algos.filters._common import (
-    DEFAULT_FPR,
-    StaticFilter,
-    check_fpr,
-    check_hashes,
-    distinct,
-    house_hasher,
-    only_one,
-)
+from algos.filters._checks import DEFAULT_FPR, check_fpr, check_hashes, only_one
+from algos.filters._common import StaticFilter, distinct, house_hasher
 from algos.hashing.murmur3_128 import fmix64
-from algos.hashing.splitmix64 import splitmix64
+from algos.hashing.splitmix64 import GAMMA, splitmix64
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from algos import _state
 
-G = U64(0x9E3779B97F4A7C15)
 ODD = U64(0xC28F82822B650BED)
 WIDTH = 64
 MAX_BITS = 32
@@ -69,7 +61,7 @@ def _rows(h: Any) -> Any:
 @kernel
 def _mix(hashes: Any, out: Any) -> None:
     for i in range(hashes.size):
-        out[i] = fmix64(hashes[i] + G)
+        out[i] = fmix64(hashes[i] + GAMMA)
 
 
 def _mixed(hashes: Any) -> Any:
@@ -131,7 +123,7 @@ def _contains(table: Any, bits: Any, starts: Any, hashes: Any, out: Any) -> None
         lo = step * BATCH
         coming = max(0, min(BATCH, n - lo))
         for j in range(coming):
-            h = fmix64(hashes[lo + j] + G)
+            h = fmix64(hashes[lo + j] + GAMMA)
             at[new + j], rows[new + j] = _start(h, starts), _rows(h)
         for j in range(coming):
             block = (at[new + j] >> U6) * bits

@@ -19,17 +19,9 @@ import numpy as np
 
 from algos._bits import aligned_zeros
 from algos.errors import CapacityError, CorruptDataError
-from algos.filters._bloom import MIN_FPR, add, contains, law, words_for
-from algos.filters._common import (
-    DEFAULT_FPR,
-    MAX_CAPACITY,
-    GrowingFilter,
-    check_capacity,
-    check_count,
-    check_fpr,
-    count_keys,
-    house_hasher,
-)
+from algos.filters._bloom import MIN_FPR, add, contains, found_now, law, words_for
+from algos.filters._checks import DEFAULT_FPR, MAX_CAPACITY, check_capacity, check_count, check_fpr
+from algos.filters._common import GrowingFilter, count_keys, house_hasher
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,11 +43,6 @@ class _Layer(NamedTuple):
         out = np.empty(len(hashes), np.bool_)
         contains(self.words, self.hash_count, hashes, out)
         return out
-
-    def expected_fpr(self) -> float:
-        """Return the rate for the bits set now."""
-        share = int(np.bitwise_count(self.words).sum(dtype=np.int64)) / (8 * self.words.nbytes)
-        return float(share**self.hash_count)
 
 
 class ScalableBloomFilter(GrowingFilter):
@@ -133,7 +120,7 @@ class ScalableBloomFilter(GrowingFilter):
         added.
         """
         if count is None:
-            return 1.0 - prod(1.0 - layer.expected_fpr() for layer in self._layers)
+            return 1.0 - prod(1.0 - found_now(layer.words, layer.hash_count) for layer in self._layers)
         left, number, missed = check_count(count), 0, 1.0
         while left:
             capacity, fpr = self._planned(number)
@@ -146,9 +133,6 @@ class ScalableBloomFilter(GrowingFilter):
         out[:] = self._layers[-1].contains(hashes)
         for layer in self._layers[:-1]:
             out |= layer.contains(hashes)
-
-    def _insert(self, hashes: Any) -> None:
-        self._insert_new(hashes, np.empty(len(hashes), np.bool_))
 
     def _insert_new(self, hashes: Any, out: Any) -> None:
         while len(hashes):

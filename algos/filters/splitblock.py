@@ -25,16 +25,15 @@ import numpy as np
 from algos._bits import aligned_zeros
 from algos.filters import _parquet
 from algos.filters._blocks import MAX_BLOCKS, EightLanes, bits_for
-from algos.filters._common import (
+from algos.filters._checks import (
     DEFAULT_FPR,
     MAX_CAPACITY,
     check_bits_per_key,
     check_capacity,
     check_fpr,
-    count_keys,
-    house_hasher,
     only_one,
 )
+from algos.filters._common import count_keys, house_hasher
 
 if TYPE_CHECKING:
     from algos import _state
@@ -65,7 +64,7 @@ class SplitBlockBloomFilter(EightLanes):
     array([ True, False])
     """
 
-    __slots__ = ("_hasher", "_words", "capacity", "physical_type")
+    __slots__ = ("physical_type",)
 
     def __init__(
         self,

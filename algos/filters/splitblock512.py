@@ -21,15 +21,8 @@ import numpy as np
 
 from algos._bits import aligned_zeros
 from algos.filters._blocks import MAX_BLOCKS, EightLanes, bits_for
-from algos.filters._common import (
-    DEFAULT_FPR,
-    MAX_CAPACITY,
-    check_bits_per_key,
-    check_capacity,
-    check_fpr,
-    house_hasher,
-    only_one,
-)
+from algos.filters._checks import DEFAULT_FPR, check_bits_per_key, check_capacity, check_fpr, only_one
+from algos.filters._common import house_hasher
 
 if TYPE_CHECKING:
     from algos import _state
@@ -47,7 +40,7 @@ class SplitBlock512Filter(EightLanes):
     array([ True, False])
     """
 
-    __slots__ = ("_hasher", "_words", "capacity")
+    __slots__ = ()
 
     def __init__(
         self, capacity: int, fpr: float | None = None, bits_per_key: float | None = None, *, seed: int = 0
@@ -69,8 +62,4 @@ class SplitBlock512Filter(EightLanes):
 
     @classmethod
     def _restore(cls, parameters: _state.Parameters, payload: memoryview) -> Self:
-        self = cls.__new__(cls)
-        self.capacity = parameters.integer("capacity", 1, MAX_CAPACITY)
-        self._hasher = house_hasher(parameters.integer("seed", 0, (1 << 64) - 1))
-        self._take_words(payload, 64, "<u8", MAX_BLOCKS)
-        return self
+        return cls._stored(parameters, payload, 64, "<u8", MAX_BLOCKS)

@@ -20,9 +20,9 @@ import numpy as np
 
 from algos._bits import M32, U2, U32_, U64, aligned_zeros, prefetch, rotl
 from algos._jit import inlined, kernel
-from algos.errors import CorruptDataError, HotpathError
+from algos.errors import HotpathError
 from algos.filters._common import StaticFilter, distinct, house_hasher
-from algos.filters._fingerprints import DTYPES, MAX_ATTEMPTS, MAX_KEYS, checked, own, seeds
+from algos.filters._fingerprints import DTYPES, MAX_ATTEMPTS, MAX_KEYS, checked, own, seeds, stored
 from algos.hashing.murmur3_128 import fmix64
 
 if TYPE_CHECKING:
@@ -182,10 +182,7 @@ class XorFilter(StaticFilter):
         bits = parameters.choice("bits", tuple(DTYPES))
         keys = parameters.integer("keys", 0, MAX_KEYS)
         positions = 3 * _third(keys)
-        if len(payload) != positions * bits // 8:
-            raise CorruptDataError(f"{keys} keys have {positions} fingerprints, not {len(payload)} bytes")
-        fingerprints = aligned_zeros(positions, DTYPES[bits])
-        fingerprints[:] = np.frombuffer(payload, DTYPES[bits])
+        fingerprints = stored(payload, keys, positions, bits)
         self = cls.__new__(cls)
         seed = parameters.integer("seed", 0, (1 << 64) - 1)
         self._set_up(bits, seed, keys, parameters.integer("xor_seed", 0, (1 << 64) - 1), fingerprints)

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from algos._arguments import integer
+
 Kernel = Callable[..., None]
 
 
@@ -24,9 +26,7 @@ class Algorithm(NamedTuple):
 
     def check_seed(self, seed: Any) -> int:
         """Return the seed, or say which seeds this hash has."""
-        if isinstance(seed, bool) or not hasattr(seed, "__index__"):
-            raise TypeError(f"seed must be an int, not {type(seed).__name__}")
-        seed = int(seed)
+        seed = integer("seed", seed)
         if not 0 <= seed < 1 << self.seed_bits:
             raise ValueError(f"seed={seed} is outside 0 <= seed < 2**{self.seed_bits} of {self.name}")
         return seed

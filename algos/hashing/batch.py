@@ -76,15 +76,13 @@ class KeyHasher:
         piece.hash_into(self.algorithm, self.word_seed, 0, 1, out)
         return out
 
-    def hashed(self, piece: Piece, threads: int) -> Any:
+    def hashed(self, piece: Piece, threads: int = 1) -> Any:
         """Hash all keys of a piece that are not null, in threads."""
         out = np.empty(len(piece), np.uint64)
         piece.hash_into(self.algorithm, self.word_seed, 0, 0, out[:0])  # what a dictionary needs only once
 
         def work(lo: int, hi: int) -> None:
-            for at in range(lo, hi, CHUNK):
-                end = min(at + CHUNK, hi)
-                piece.hash_into(self.algorithm, self.word_seed, at, end, out[at:end])
+            piece.hash_into(self.algorithm, self.word_seed, lo, hi, out[lo:hi])
 
         in_parts(threads, len(piece), work)
         return out if piece.valid is None else out[piece.valid]

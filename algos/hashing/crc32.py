@@ -25,7 +25,7 @@ from algos.hashing._algorithm import Algorithm
 
 POLYNOMIAL = 0x82F63B78  # x^32 + x^28 + ... with the bits reversed
 STREAM = 4096  # bytes of each of the three streams
-_N7, _N8, _BYTE, _STREAM, _THREE = (U64(n) for n in (7, 8, 0xFF, STREAM, 3 * STREAM))
+_N8, _BYTE, _STREAM, _THREE = (U64(n) for n in (8, 0xFF, STREAM, 3 * STREAM))
 
 
 def _byte_tables(count: int) -> Any:

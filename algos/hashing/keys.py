@@ -100,8 +100,10 @@ class Text:
 
     def cut(self, lo: int, hi: int) -> Text:
         """Return keys ``lo..hi`` as a piece of their own."""
-        valid = None if self.valid is None else self.valid[lo:hi]
-        return Text(self.data, self.offsets[lo : hi + 1], valid)
+        part = Text.__new__(Text)  # whose offsets are known to rise
+        part.data, part.offsets = self.data, self.offsets[lo : hi + 1]
+        part.valid = None if self.valid is None else self.valid[lo:hi]
+        return part
 
     def hash_into(self, algorithm: Algorithm, seed: Any, lo: int, hi: int, out: Any) -> None:
         """Hash keys ``lo..hi`` into ``out``, a row each."""

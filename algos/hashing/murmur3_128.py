@@ -21,7 +21,7 @@ from algos.hashing._algorithm import Algorithm
 C1 = U64(0x87C37B91114253D5)
 C2 = U64(0x4CF5AD432745937F)
 _R27, _R31, _R33 = (U64(r) for r in (27, 31, 33))
-_N1, _N8, _N15, _N16 = (U64(n) for n in (1, 8, 15, 16))
+_N8, _N15, _N16 = (U64(n) for n in (8, 15, 16))
 
 
 @inlined

@@ -26,7 +26,7 @@ S0, S1, S2, S3, S4, S5, S6, S7 = (
         *(0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x90ED1765281C388C, 0xAAAAAAAAAAAAAAAA),
     )
 )
-_N0, _N1, _N4, _N8, _N16, _N24, _N32, _N45 = (U64(n) for n in (0, 1, 4, 8, 16, 24, 32, 45))
+_N0, _N1, _N4, _N8, _N16, _N32, _N45 = (U64(n) for n in (0, 1, 4, 8, 16, 32, 45))
 _N48, _N64, _N80, _N96, _N112 = (U64(n) for n in (48, 64, 80, 96, 112))
 
 
@@ -87,16 +87,16 @@ def _long(data: Any, p: Any, n: Any, seed: Any) -> Any:
         p, n, seed = _wide(data, p, n, seed)
     if n > _N16:
         seed = _mix16(data, p, S2, seed)
-        if n > _N32:
-            seed = _mix16(data, p + _N16, S2, seed)
-            if n > _N48:
-                seed = _mix16(data, p + _N32, S1, seed)
-                if n > _N64:
-                    seed = _mix16(data, p + _N48, S1, seed)
-                    if n > _N80:
-                        seed = _mix16(data, p + _N64, S2, seed)
-                        if n > _N96:
-                            seed = _mix16(data, p + _N80, S1, seed)
+    if n > _N32:
+        seed = _mix16(data, p + _N16, S2, seed)
+    if n > _N48:
+        seed = _mix16(data, p + _N32, S1, seed)
+    if n > _N64:
+        seed = _mix16(data, p + _N48, S1, seed)
+    if n > _N80:
+        seed = _mix16(data, p + _N64, S2, seed)
+    if n > _N96:
+        seed = _mix16(data, p + _N80, S1, seed)
     return _finish(load64(data, p + n - _N16) ^ n, load64(data, p + n - _N8), seed, n)
 
 

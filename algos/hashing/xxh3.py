@@ -47,7 +47,7 @@ _PRIME_MX1 = U64(0x165667919E3779F9)
 PRIME_MX2 = U64(0x9FB21C651E98DF25)
 _START = np.array([0xC2B2AE3D, P1, P2, P3, P4, 0x85EBCA77, P5, 0x9E3779B1], np.uint64)
 
-_N1, _N3, _N4, _N7, _N8, _N11, _N16 = (U64(n) for n in (1, 3, 4, 7, 8, 11, 16))
+_N1, _N3, _N4, _N8, _N11, _N16 = (U64(n) for n in (1, 3, 4, 8, 11, 16))
 _N32, _N48, _N64, _N96, _N128, _N240 = (U64(n) for n in (32, 48, 64, 96, 128, 240))
 _BLOCK, _SCRAMBLE_AT, _LAST_AT = U64(1024), U64(128), 121
 _R24, _R28, _R35, _R37, _R47, _R49 = (U64(r) for r in (24, 28, 35, 37, 47, 49))
