@@ -96,12 +96,10 @@ class Pace(NamedTuple):
             and b.timed(row)
             and a.timed(a.rows[race.id].get(row.contestant))
         )
-        slots = sorted(
-            {(k, slot) for k, side in enumerate((a, b)) for r in references for slot in side.times[r]}
-        )
-        times = [[(a, b)[k].times[r].get(slot, np.nan) for k, slot in slots] for r in references]
-        found = dict(zip(slots, machine(np.array(times)), strict=True)) if slots else {}
-        pace_a, pace_b = ({slot: pace for (k, slot), pace in found.items() if k == side} for side in (0, 1))
+        slots = [(s, k) for s in (a, b) for k in sorted({k for r in references for k in s.times[r]})]
+        times = [[side.times[r].get(slot, np.nan) for side, slot in slots] for r in references]
+        paces = list(zip(slots, machine(np.array(times)), strict=True)) if references else []
+        pace_a, pace_b = ({slot: pace for (of, slot), pace in paces if of is side} for side in (a, b))
         return cls(references, pace_a, pace_b)
 
 

@@ -418,6 +418,16 @@ CONFIDENCE = 1 - 1e-6
 """Of every statistical statement in these tests, two-sided: one wrong alarm in a million seeds."""
 
 
+def bloom_positions(h: int, bits: int, count: int) -> list[int]:
+    """Return a key's bits by the documented rule: enhanced double hashing on a circle of 2^64, scaled."""
+    point, step, positions = h, rotl64(h, 32) | 1, []
+    for i in range(count):
+        positions.append((point * bits) >> 64)
+        point = (point + step) & M64
+        step = (step + i * 0x9E3779B97F4A7C15) & M64
+    return positions
+
+
 def bloom_fpr(bits: int, hashes: int, keys: int) -> float:
     """Bloom 1970: ``(1 - e^(-kn/m))^k``."""
     return (-math.expm1(-hashes * keys / bits)) ** hashes

@@ -512,7 +512,7 @@ def test_bloom_past_32_bits() -> None:
     f.add_hashes(np.array(ENDS, np.uint64))
     assert f.contains_hashes(np.array(ENDS, np.uint64)).all()
     assert not f.contains_hashes(random_keys(1, 10_000)).any()
-    positions = {p for h in ENDS for p in bloom_positions(h, 2**33, f.hash_count)}
+    positions = {p for h in ENDS for p in oracles.bloom_positions(h, 2**33, f.hash_count)}
     assert max(positions) > 2**32
     assert all(int(f._words[p >> 6]) >> (p & 63) & 1 for p in positions)
 
@@ -685,21 +685,11 @@ def test_exact_rate_follows_the_law(cls: Any, fill: float) -> None:
 # Bloom
 
 
-def bloom_positions(h: int, bits: int, count: int) -> list[int]:
-    """Return a key's bits by the documented rule: enhanced double hashing on a circle of 2^64, scaled."""
-    point, step, positions = h, oracles.rotl64(h, 32) | 1, []
-    for i in range(count):
-        positions.append((point * bits) >> 64)
-        point = (point + step) & oracles.M64
-        step = (step + i * 0x9E3779B97F4A7C15) & oracles.M64
-    return positions
-
-
 def bloom_bits(hashes: list[int], bits: int, count: int) -> bytes:
     """Set the bits of all keys in an array, bit 0 of a byte first."""
     array = bytearray(bits // 8)
     for h in hashes:
-        for at in bloom_positions(h, bits, count):
+        for at in oracles.bloom_positions(h, bits, count):
             array[at >> 3] |= 1 << (at & 7)
     return bytes(array)
 

@@ -147,7 +147,6 @@ def test_ribbon_builds_at_any_size(n: int) -> None:
     assert RibbonFilter.build(keys).contains_many(keys).all()
 
 
-@pytest.mark.skipif(ribbon.WIDTH != 64, reason="the space law is that of a 64-wide ribbon")
 @pytest.mark.parametrize("bits", [1, 7, 16])
 def test_ribbon_space(bits: int) -> None:
     """At 1 % it takes no more than a tenth over what its rate needs."""

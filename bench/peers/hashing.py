@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from algos._variant import Variant
     from bench.schema import Role
 
-Form = Literal["ndarray", "arrow", "list", "bytes", "objects", "polars"]
+Form = Literal["ndarray", "arrow", "list", "bytes", "objects", "polars", "table"]
 """``bytes`` is a list of these, the 8 little-endian ones of an int; ``objects`` an array of Python's."""
 Kind = Literal["int", "text"]
 SIP_KEY = bytes(range(16))
@@ -26,7 +26,7 @@ SIP_KEY = bytes(range(16))
 
 
 class Entry:
-    """What is common to them. ``bits`` is the width of the digest."""
+    """What is common to them."""
 
     name: str
     package: str = ""
@@ -34,7 +34,6 @@ class Entry:
     form: Form = "bytes"
     takes: frozenset[Form] = frozenset()
     kinds: frozenset[Kind] = frozenset({"int", "text"})
-    bits = 64
     one: Callable[[Any], Any]
     """Hash one key, ``bytes`` but for Python's own; not there where there is only a batch."""
 
@@ -102,7 +101,7 @@ class Xxhash64(Entry):
 class Mmh3Short(Entry):
     """mmh3: MurmurHash3's 32 bits in C, one key a call."""
 
-    name, package, bits = "mmh3 32", "mmh3", 32
+    name, package = "mmh3 32", "mmh3"
 
     def load(self) -> None:
         import mmh3
@@ -113,7 +112,7 @@ class Mmh3Short(Entry):
 class Mmh3Long(Entry):
     """mmh3: MurmurHash3's 128 bits in C, one key a call."""
 
-    name, package, bits = "mmh3 128", "mmh3", 128
+    name, package = "mmh3 128", "mmh3"
 
     def load(self) -> None:
         import mmh3
@@ -124,7 +123,7 @@ class Mmh3Long(Entry):
 class Crc32c(Entry):
     """crc32c: the checksum in C, by the processor's instruction, one key a call."""
 
-    name, package, bits = "crc32c (package)", "crc32c", 32
+    name, package = "crc32c (package)", "crc32c"
 
     def load(self) -> None:
         import crc32c
@@ -146,7 +145,7 @@ class Siphash24(Entry):
 class Blake3(Entry):
     """blake3: a cryptographic hash in Rust, on one thread: what collision resistance costs."""
 
-    name, package, bits = "blake3", "blake3", 256
+    name, package = "blake3", "blake3"
 
     def load(self) -> None:
         from blake3 import blake3
@@ -193,7 +192,7 @@ class Pandas(Entry):
 class Sklearn(Entry):
     """scikit-learn: MurmurHash3's 32 bits in C++, one key a call (batches only of int32)."""
 
-    name, package, bits = "sklearn murmurhash3_32", "scikit-learn", 32
+    name, package = "sklearn murmurhash3_32", "scikit-learn"
 
     def load(self) -> None:
         from sklearn.utils import murmurhash3_32
@@ -202,22 +201,19 @@ class Sklearn(Entry):
 
 
 class Duckdb(Entry):
-    """DuckDB: ``hash`` in a query on one thread, from an Arrow array to NumPy."""
+    """DuckDB: ``hash`` in a query on one thread, from an Arrow table to NumPy."""
 
-    name, package, form = "duckdb hash", "duckdb", "arrow"
+    name, package, form = "duckdb hash", "duckdb", "table"
 
     def load(self) -> None:
         import duckdb
-        import pyarrow as pa
 
-        self.table = pa.table
         self.connection = duckdb.connect(config={"threads": 1})
 
     def many(self, keys: Any) -> Any:
-        self.connection.register("keys", self.table({"k": keys}))
+        self.connection.register("keys", keys)
         return self.connection.execute("SELECT hash(k) AS h FROM keys").fetchnumpy()["h"]
 
 
 ONE_A_CALL = (Xxhash3, Xxhash64, Mmh3Short, Mmh3Long, Crc32c, Siphash24, Blake3)
-BATCH = (Polars, Pandas, Duckdb)
-PEERS = (*BATCH, *ONE_A_CALL, Sklearn)
+PEERS = (Polars, Pandas, Duckdb, *ONE_A_CALL, Sklearn)

@@ -29,6 +29,7 @@ from bench.peers.filters import (
 )
 from bench.schema import Contestant, Gate, Slice, Task
 from bench.tasks._judge import all_found, judge, measure
+from bench.tasks._rows import absent, null, program
 from bench.workloads import keys as data
 
 if TYPE_CHECKING:
@@ -101,16 +102,7 @@ class Field:
         try:
             self.adapters.append(other(self.kind))
         except ImportError as error:
-            self.absent.append(
-                Contestant(
-                    other.name,
-                    other.role,
-                    nothing,
-                    lambda _: [],
-                    package=other.package,
-                    missing=f"{error}; pip install {other.package}",
-                )
-            )
+            self.absent.append(absent(other.name, other.role, other.package, error))
 
     @cached_property
     def state_bytes(self) -> int:
@@ -163,11 +155,7 @@ class Field:
     def rest(self, slices: Slices) -> Iterator[Contestant]:
         """Return the rows of those not installed, and the empty call."""
         yield from self.absent
-        yield Contestant("null", "null", nothing, slices)
-
-
-def nothing(_state: Any, _payload: Any) -> None:
-    """Do nothing: what a call costs by itself."""
+        yield null(slices)
 
 
 def on_payload(method: Callable[[Any], Any]) -> Call:
@@ -314,11 +302,7 @@ def _first_call(task: Task, _seed: int) -> Iterator[Contestant]:
     for variant in entrants(task):
         module, _, name = variant.target.partition(":")
         source = FIRST_CALL.format(module=module, name=name)
-        yield Contestant(variant.name, "ours", nothing, partial(_once, source))
-
-
-def _once(payload: Any, _limit: int) -> list[Slice]:
-    return [Slice(1, payload)]
+        yield program(variant.name, source)
 
 
 OPERATIONS: dict[str, Callable[[Task, int], Iterator[Contestant]]] = {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache, cached_property, partial
+import re
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
 from algos.catalog import variants
@@ -24,6 +24,7 @@ from bench.peers.hashing import (
 )
 from bench.schema import Contestant, Gate, Slice, Task
 from bench.tasks._hash_quality import measure
+from bench.tasks._rows import absent, null, program
 from bench.workloads import texts
 from bench.workloads.keys import snowflakes
 
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
 
     from bench.peers.hashing import Form, Kind
 
+    Call = Callable[[Any, Any], Any]
+
 SCALARS = 2**16
 SAMPLE = 64
 BUFFERS_BYTES = 64 << 20
-FORMS: dict[str, Form] = {"numpy": "ndarray", "arrow": "arrow"}
 FIRST_CALL = """\
 from time import perf_counter_ns
 
@@ -58,72 +60,48 @@ def contestants(task: Task, seed: int) -> list[Contestant]:
 class Keys:
     """Keys in every form; each is made once, on demand, and cut into views."""
 
-    def __init__(self, task: Task, seed: int) -> None:
-        self.n = task.n
-        self.kind: Kind = "int" if task.workload == "ids" else "text"
-        self._forms: dict[Form, Any] = {}
+    def __init__(self, workload: str, n: int, seed: int) -> None:
+        self.n = n
+        self.kind: Kind = "int" if workload == "ids" else "text"
+        self.base: Form = "ndarray" if self.kind == "int" else "arrow"
         if self.kind == "int":
-            self._forms["ndarray"] = snowflakes(task.n, seed, 0)
+            made: Any = snowflakes(n, seed, 0)
         else:
-            vary, length = task.workload.startswith("varied"), int(task.workload.lstrip("fixedvar"))
-            self._forms["arrow"] = texts.texts(task.n, length, seed, vary=vary)
+            lengths, length = re.fullmatch(r"(fixed|varied)(\d+)", workload).groups()  # type: ignore[union-attr]
+            made = texts.texts(n, int(length), seed, vary=lengths == "varied")
+        self._forms: dict[Form, Any] = {self.base: made}
 
     def form(self, form: Form) -> Any:
         """Return all keys in a form."""
         if form not in self._forms:
-            self._forms[form] = MAKERS[self.kind, form](self)
+            self._forms[form] = CONVERSIONS[self.kind, form](self._forms[self.base])
         return self._forms[form]
 
     def slices(self, form: Form, limit: int) -> list[Slice]:
-        """Cut the keys into slices of ``limit``."""
-        keys = self.form(form)
-        parts = (keys[lo : lo + limit] for lo in range(0, self.n, limit))
-        return [Slice(len(part), part, lo) for part, lo in zip(parts, range(0, self.n, limit), strict=True)]
-
-    @cached_property
-    def nbytes(self) -> int:
-        """The size of the keys as arrays."""
-        return int(self.form("ndarray" if self.kind == "int" else "arrow").nbytes)
-
-    def enter(self, others: Sequence[type[Entry]]) -> Iterator[Entry | Contestant]:
-        """Yield every entry, and a row for each package that is not installed."""
-        for other in others:
-            if self.kind in other.kinds:
-                try:
-                    yield other(self.kind)
-                except ImportError as error:
-                    missing = f"{error}; pip install {other.package}"
-                    yield _row(other, lambda _, keys: keys, lambda _: [], missing=missing)
+        """Cut the keys into slices of ``limit``; the truth about each is where it starts."""
+        keys, starts = self.form(form), range(0, self.n, limit)
+        return [Slice(min(limit, self.n - lo), keys[lo : lo + limit], lo) for lo in starts]
 
 
-def _polars(keys: Keys) -> Any:
+def _polars(keys: Any) -> Any:
     import polars as pl
 
-    return pl.from_arrow(keys.form("arrow"))
+    return pl.Series(values=keys)
 
 
-MAKERS: dict[tuple[Kind, Form], Callable[[Keys], Any]] = {
-    ("int", "arrow"): lambda keys: pa.array(keys.form("ndarray")),
-    ("int", "list"): lambda keys: keys.form("ndarray").tolist(),
-    ("int", "bytes"): lambda keys: [word.tobytes() for word in keys.form("ndarray")],
+CONVERSIONS: dict[tuple[Kind, Form], Callable[[Any], Any]] = {
+    ("int", "arrow"): pa.array,
+    ("int", "list"): lambda keys: keys.tolist(),
+    ("int", "bytes"): lambda keys: [word.tobytes() for word in keys],
     ("int", "polars"): _polars,
-    ("text", "list"): lambda keys: keys.form("arrow").to_pylist(),
-    ("text", "bytes"): lambda keys: keys.form("arrow").cast(pa.binary()).to_pylist(),
-    ("text", "objects"): lambda keys: np.array(keys.form("list"), object),
+    ("int", "table"): lambda keys: pa.table({"k": keys}),
+    ("text", "list"): lambda keys: keys.to_pylist(),
+    ("text", "bytes"): lambda keys: keys.cast(pa.binary()).to_pylist(),
+    ("text", "objects"): lambda keys: keys.to_numpy(zero_copy_only=False),
     ("text", "polars"): _polars,
+    ("text", "table"): lambda keys: pa.table({"k": keys}),
 }
-CONVERSIONS: dict[tuple[Kind, Form, Form], Callable[[Any], Any]] = {
-    ("int", "ndarray", "arrow"): pa.array,
-    ("int", "ndarray", "list"): lambda keys: keys.tolist(),
-    ("int", "ndarray", "bytes"): lambda keys: [word.tobytes() for word in keys],
-    ("text", "arrow", "bytes"): lambda keys: keys.cast(pa.binary()).to_pylist(),
-    ("text", "arrow", "list"): lambda keys: keys.to_pylist(),
-    ("text", "arrow", "objects"): lambda keys: keys.to_numpy(zero_copy_only=False),
-}
-
-
-def _row(entry: Entry | type[Entry], call: Any, slices: Any, **more: Any) -> Contestant:
-    return Contestant(entry.name, entry.role, call, slices, package=entry.package, **more)
+"""From an array of ints, or an Arrow array of texts, to what others like."""
 
 
 def ours(kind: Kind, anchor: str) -> list[Ours]:
@@ -133,58 +111,60 @@ def ours(kind: Kind, anchor: str) -> list[Ours]:
     return [first, first.control(), *(entry for entry in entries if entry is not first)]
 
 
+def entered(kind: Kind, anchor: str, others: Sequence[type[Entry]]) -> tuple[list[Entry], list[Contestant]]:
+    """Return who hashes such keys, and rows for the packages that are not installed."""
+    entries: list[Entry] = [*ours(kind, anchor)]
+    missing: list[Contestant] = []
+    for other in others:
+        try:
+            entries.append(other(kind))
+        except ImportError as error:
+            missing.append(absent(other.name, other.role, other.package, error))
+    return entries, missing
+
+
+def row(entry: Entry, call: Call, slices: Any, check: Any, form: Form, **more: Any) -> Contestant:
+    """Describe an entry."""
+    more |= {"check": check, "package": entry.package, "input": form}
+    return Contestant(entry.name, entry.role, call, slices, **more)
+
+
 # ---------------------------------------------------------------------------------------------------
 # Operations
 
 
 def _hash(task: Task, seed: int) -> Iterator[Contestant]:
     """Hash a batch; ``input`` is everyone's favourite, or the one form that all start from."""
-    keys = Keys(task, seed)
-    yield limits.copy_limit(max(keys.nbytes, 8 * keys.n), keys.n)
-    for entry in (*ours(keys.kind, task.anchor), *keys.enter(PEERS)):
-        if isinstance(entry, Contestant):
-            yield entry
-            continue
-        form = FORMS.get(task.params["input"], entry.form)
-        yield _row(
-            entry,
-            _converted(entry, keys.kind, form),
-            partial(keys.slices, form),
-            check=partial(agrees, entry, keys),
-            quality=partial(measure, entry) if isinstance(entry, Ours) and keys.kind == "int" else None,
-            input=form,
-        )
-    yield Contestant("null", "null", _nothing, partial(keys.slices, ours(keys.kind, task.anchor)[0].form))
+    keys = Keys(task.workload, task.n, seed)
+    yield limits.copy_limit(max(keys.form(keys.base).nbytes, 8 * keys.n), keys.n)
+    entries, missing = entered(keys.kind, task.anchor, PEERS)
+    for entry in entries:
+        form = keys.base if task.params["input"] != "favourite" else entry.form
+        measured = partial(measure, entry) if isinstance(entry, Ours) and keys.kind == "int" else None
+        call, check = _converted(entry, keys.kind, form), partial(agrees, entry, keys)
+        yield row(entry, call, partial(keys.slices, form), check, form, quality=measured)
+    yield from missing
+    yield null(partial(keys.slices, keys.base))
 
 
-def _converted(entry: Entry, kind: Kind, form: Form) -> Callable[[Any, Any], Any]:
+def _converted(entry: Entry, kind: Kind, form: Form) -> Call:
     """Return a batch hash that starts from ``form``, converting inside the clock where it must."""
     if form == entry.form or form in entry.takes:
         return lambda _, keys: entry.many(keys)
-    if entry.form == "polars":
-        import polars as pl
-
-        return lambda _, keys: entry.many(pl.Series(values=keys))
-    convert = CONVERSIONS[kind, form, entry.form]
+    convert = CONVERSIONS[kind, entry.form]
     return lambda _, keys: entry.many(convert(keys))
 
 
 def _hash_one(task: Task, seed: int) -> Iterator[Contestant]:
     """Hash one key a call, in the same Python loop for everyone."""
-    keys = Keys(Task(task.family, task.op, task.workload, SCALARS), seed)
-    for entry in (*ours(keys.kind, task.anchor), *keys.enter((*ONE_A_CALL, Python))):
-        if isinstance(entry, Contestant):
-            yield entry
-            continue
+    keys = Keys(task.workload, SCALARS, seed)
+    entries, missing = entered(keys.kind, task.anchor, (*ONE_A_CALL, Python))
+    for entry in entries:
         form: Form = "list" if isinstance(entry, Ours) else entry.form
-        yield _row(
-            entry,
-            partial(_each, entry.one),
-            partial(keys.slices, form),
-            check=partial(agrees, entry, keys),
-            input=form,
-        )
-    yield Contestant("null", "null", _nothing, partial(keys.slices, "list"))
+        check = partial(agrees, entry, keys)
+        yield row(entry, partial(_each, entry.one), partial(keys.slices, form), check, form)
+    yield from missing
+    yield null(partial(keys.slices, "list"))
 
 
 def _each(one: Callable[[Any], int], _state: Any, keys: Any) -> list[int]:
@@ -194,22 +174,14 @@ def _each(one: Callable[[Any], int], _state: Any, keys: Any) -> list[int]:
 def _digest(task: Task, seed: int) -> Iterator[Contestant]:
     """Hash one long buffer a call; buffers together are larger than the caches, but for the smallest task."""
     count = max(2, min(1024, BUFFERS_BYTES // task.n))
-    data = [row.tobytes() for row in texts.buffers(task.n, count, seed)]
-    slices = [Slice(task.n, buffer, number) for number, buffer in enumerate(data)]
+    slices = [Slice(task.n, buffer) for buffer in texts.buffers(task.n, count, seed)]
     yield limits.copy_limit(task.n, task.n)
-    keys = Keys(Task(task.family, task.op, "fixed8", 1), seed)
-    for entry in (*ours("text", task.anchor), *keys.enter(ONE_A_CALL)):
-        if isinstance(entry, Contestant):
-            yield entry
-            continue
-        yield _row(
-            entry,
-            partial(_once, entry.one),
-            lambda _: slices,
-            check=partial(same_digest, entry),
-            input="bytes",
-        )
-    yield Contestant("null", "null", _nothing, lambda _: slices)
+    entries, missing = entered("text", task.anchor, ONE_A_CALL)
+    for entry in entries:
+        call = partial(_once, entry.one)
+        yield row(entry, call, lambda _: slices, partial(same_digest, entry), "bytes")
+    yield from missing
+    yield null(lambda _: slices)
 
 
 def _once(one: Callable[[Any], Any], _state: Any, buffer: bytes) -> Any:
@@ -219,16 +191,7 @@ def _once(one: Callable[[Any], Any], _state: Any, buffer: bytes) -> Any:
 def _first_call(_task: Task, _seed: int) -> Iterator[Contestant]:
     """Hand over the source of a program that times its own first hash."""
     for variant in variants("hashing"):
-        source = FIRST_CALL.format(name=variant.name)
-        yield Contestant(variant.name, "ours", _nothing, partial(_program, source))
-
-
-def _program(source: str, _limit: int) -> list[Slice]:
-    return [Slice(1, source)]
-
-
-def _nothing(_state: Any, _payload: Any) -> None:
-    """Do nothing: what a call costs by itself."""
+        yield program(variant.name, FIRST_CALL.format(name=variant.name))
 
 
 OPERATIONS: dict[str, Callable[[Task, int], Iterator[Contestant]]] = {

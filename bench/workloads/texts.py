@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 ALPHABET = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", np.uint8)
@@ -19,7 +18,7 @@ def texts(n: int, length: int, seed: int, *, vary: bool) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), n, [None, pa.py_buffer(offsets), pa.py_buffer(letters)])
 
 
-def buffers(nbytes: int, count: int, seed: int) -> list[npt.NDArray[np.uint8]]:
+def buffers(nbytes: int, count: int, seed: int) -> list[bytes]:
     """Make ``count`` buffers of random bytes."""
-    rows = np.random.default_rng(seed).integers(0, 256, (count, nbytes), dtype=np.uint8)
-    return list(rows)
+    rng = np.random.default_rng(seed)
+    return [rng.bytes(nbytes) for _ in range(count)]
