@@ -53,11 +53,6 @@ class BitFilter(GrowingFilter):
         self._add_pieces(parts)
         return self
 
-    @property
-    def bits_per_key(self) -> float:
-        """The filter's bits divided by the keys it was planned for."""
-        return 8.0 * self.nbytes / self.capacity
-
     def merge(self, other: Self) -> None:
         """Take in all keys of ``other``: bit for bit as if they had been added here.
 

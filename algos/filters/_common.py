@@ -122,9 +122,15 @@ class Filter(ABC):
 
 
 class GrowingFilter(Filter):
-    """A filter that takes keys after it is made."""
+    """A filter that takes keys after it is made, for which it was planned for ``capacity`` of them."""
 
     __slots__ = ()
+    capacity: int
+
+    @property
+    def bits_per_key(self) -> float:
+        """The filter's bits divided by the keys it was planned for."""
+        return 8.0 * self.nbytes / self.capacity
 
     @abstractmethod
     def _insert_new(self, hashes: Any, out: Any) -> None:

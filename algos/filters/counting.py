@@ -175,11 +175,6 @@ class CountingBloomFilter(RemovableFilter):
         self._add_pieces(parts)
         return self
 
-    @property
-    def bits_per_key(self) -> float:
-        """The filter's bits divided by the keys it was planned for."""
-        return 8.0 * self.nbytes / self.capacity
-
     def expected_fpr(self, count: int | None = None) -> float:
         """Return the chance that a key never added is found.
 

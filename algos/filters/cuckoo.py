@@ -278,11 +278,6 @@ class CuckooFilter(RemovableFilter):
         """Return the number of keys in the filter, each as often as it was added."""
         return self._used
 
-    @property
-    def bits_per_key(self) -> float:
-        """The filter's bits divided by the keys it was planned for."""
-        return 8.0 * self.nbytes / self.capacity
-
     def expected_fpr(self, count: int | None = None) -> float:
         """Return the chance that a key never added is found, with what it holds or with ``count`` keys."""
         keys = self._used if count is None else check_count(count)

@@ -131,14 +131,9 @@ class QuotientFilter(RemovableFilter):
         return self._used
 
     @property
-    def capacity(self) -> int:
+    def capacity(self) -> int:  # type: ignore[override] # here it follows from the table
         """The number of keys that fit, 95 % of the slots."""
         return int(LOAD * (1 << self.quotient_bits))
-
-    @property
-    def bits_per_key(self) -> float:
-        """The filter's bits divided by the keys that fit."""
-        return 8.0 * self.nbytes / self.capacity
 
     @property
     def nbytes(self) -> int:

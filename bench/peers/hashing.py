@@ -8,6 +8,7 @@ fastest loop there is.
 from __future__ import annotations
 
 import copy
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from algos.hashing import hash64
@@ -33,7 +34,7 @@ class Entry:
     role: Role = "peer"
     form: Form = "bytes"
     takes: frozenset[Form] = frozenset()
-    kinds: frozenset[Kind] = frozenset({"int", "text"})
+    function: str = ""
     one: Callable[[Any], Any]
     """Hash one key, ``bytes`` but for Python's own; not there where there is only a batch."""
 
@@ -42,7 +43,10 @@ class Entry:
         self.load()
 
     def load(self) -> None:
-        """Import the package."""
+        """Import the package, and the ``function`` of it that hashes one key."""
+        if self.function:
+            module, _, name = self.function.partition(":")
+            self.one = getattr(import_module(module), name)
 
     def many(self, keys: Any) -> Any:
         """Hash a batch."""
@@ -61,7 +65,6 @@ class Ours(Entry):
         self.name = variant.name
         self.algorithm = variant.load()
         self.form = "ndarray" if kind == "int" else "arrow"
-        self.kinds = frozenset({"int", "text"} if self.algorithm.text else {"int"})
         self.bits = 32 if self.name in {"murmur3_32", "crc32c"} else 64
         self.seed = int.from_bytes(SIP_KEY, "little") if "keyed" in variant.properties else 0
         self.one = self.many
@@ -79,56 +82,44 @@ class Ours(Entry):
 class Xxhash3(Entry):
     """xxhash: XXH3 in C, one key a call."""
 
-    name, package = "xxhash xxh3", "xxhash"
-
-    def load(self) -> None:
-        import xxhash
-
-        self.one = xxhash.xxh3_64_intdigest
+    name, package, function = "xxhash xxh3", "xxhash", "xxhash:xxh3_64_intdigest"
 
 
 class Xxhash64(Entry):
     """xxhash: XXH64 in C, one key a call."""
 
-    name, package = "xxhash xxh64", "xxhash"
-
-    def load(self) -> None:
-        import xxhash
-
-        self.one = xxhash.xxh64_intdigest
+    name, package, function = "xxhash xxh64", "xxhash", "xxhash:xxh64_intdigest"
 
 
 class Mmh3Short(Entry):
     """mmh3: MurmurHash3's 32 bits in C, one key a call."""
 
-    name, package = "mmh3 32", "mmh3"
-
-    def load(self) -> None:
-        import mmh3
-
-        self.one = mmh3.mmh3_32_uintdigest
+    name, package, function = "mmh3 32", "mmh3", "mmh3:mmh3_32_uintdigest"
 
 
 class Mmh3Long(Entry):
     """mmh3: MurmurHash3's 128 bits in C, one key a call."""
 
-    name, package = "mmh3 128", "mmh3"
-
-    def load(self) -> None:
-        import mmh3
-
-        self.one = mmh3.mmh3_x64_128_uintdigest
+    name, package, function = "mmh3 128", "mmh3", "mmh3:mmh3_x64_128_uintdigest"
 
 
 class Crc32c(Entry):
     """crc32c: the checksum in C, by the processor's instruction, one key a call."""
 
-    name, package = "crc32c (package)", "crc32c"
+    name, package, function = "crc32c (package)", "crc32c", "crc32c:crc32c"
 
-    def load(self) -> None:
-        import crc32c
 
-        self.one = crc32c.crc32c
+class Sklearn(Entry):
+    """scikit-learn: MurmurHash3's 32 bits in C++, one key a call (batches only of int32)."""
+
+    name, package = "sklearn murmurhash3_32", "scikit-learn"
+    function = "sklearn.utils:murmurhash3_32"
+
+
+class Python(Entry):
+    """Python's own ``hash``: SipHash-1-3 of text, kept with the object; ints are their own hash."""
+
+    name, form, function = "Python hash", "list", "builtins:hash"
 
 
 class Siphash24(Entry):
@@ -151,15 +142,6 @@ class Blake3(Entry):
         from blake3 import blake3
 
         self.one = lambda data: blake3(data).digest()
-
-
-class Python(Entry):
-    """Python's own ``hash``: SipHash-1-3 of text, kept with the object; ints are their own hash."""
-
-    name, form = "Python hash", "list"
-
-    def load(self) -> None:
-        self.one = hash
 
 
 class Polars(Entry):
@@ -187,17 +169,6 @@ class Pandas(Entry):
 
     def many(self, keys: Any) -> Any:
         return self.hash(keys, categorize=False)
-
-
-class Sklearn(Entry):
-    """scikit-learn: MurmurHash3's 32 bits in C++, one key a call (batches only of int32)."""
-
-    name, package = "sklearn murmurhash3_32", "scikit-learn"
-
-    def load(self) -> None:
-        from sklearn.utils import murmurhash3_32
-
-        self.one = murmurhash3_32
 
 
 class Duckdb(Entry):

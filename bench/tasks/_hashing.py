@@ -106,7 +106,8 @@ CONVERSIONS: dict[tuple[Kind, Form], Callable[[Any], Any]] = {
 
 def ours(kind: Kind, anchor: str) -> list[Ours]:
     """Return every algorithm that hashes such keys, the anchor and its control first."""
-    entries = [entry for entry in (Ours(v, kind) for v in variants("hashing")) if kind in entry.kinds]
+    entries = [Ours(variant, kind) for variant in variants("hashing")]
+    entries = [entry for entry in entries if kind == "int" or entry.algorithm.text]
     first = next(entry for entry in entries if entry.name == anchor)
     return [first, first.control(), *(entry for entry in entries if entry is not first)]
 
