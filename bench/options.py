@@ -34,10 +34,14 @@ def parser() -> argparse.ArgumentParser:
         "--quick", dest="tier", action="store_const", const="quick", default="default", help=quick
     )
     effort.add_argument(
-        "--thorough", dest="tier", action="store_const", const="thorough", help="as long as it takes"
+        "--thorough",
+        dest="tier",
+        action="store_const",
+        const="thorough",
+        help="every task, as long as it takes",
     )
-    budget = "the default tasks in about so much time altogether: 90s, 10m, 1h"
-    effort.add_argument("--budget", type=duration, metavar="TIME", help=budget)
+    budget = "its tasks in about so much time altogether, the more processes the more there is: 90s, 10m, 1h"
+    found.add_argument("--budget", type=duration, metavar="TIME", help=budget)
     found.add_argument("--family", nargs="+", default=[], metavar="F", help="only these families")
     found.add_argument("--task", nargs="+", default=[], metavar="GLOB", help="only tasks whose id matches")
     variant = (

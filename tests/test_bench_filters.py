@@ -172,6 +172,8 @@ RACES = [
     *(small("contains_one", name) for name in ("ids", "words", "uuids")),
     *(small("build", name) for name in ("ids", "urls")),
     *(small(op) for op in ("build_hashes", "merge", "serialise")),
+    *(small("contains", fpr=fpr) for fpr in (0.1, 0.0001)),
+    *(small("contains", n=3000, bits_per_key=bits) for bits in (10.0, 20.0)),
 ]
 
 
@@ -258,7 +260,7 @@ def part(truth: list[bool]) -> Slice:
 
 
 def test_a_false_negative_is_wrong_and_named() -> None:
-    gate = _judge.judge([True, False, False], part([True, False, True]), exact=False)
+    gate = _judge.judge([True, False, False], part([True, False, True]), promise=0.01)
     assert not gate.ok
     assert gate.detail == "query 2, 102: said False"
 
@@ -266,19 +268,19 @@ def test_a_false_negative_is_wrong_and_named() -> None:
 def test_false_positives_are_counted_where_they_are_allowed() -> None:
     answer, truth = np.zeros(1000, bool), [False] * 1000
     answer[5] = True
-    assert _judge.judge(answer, part(truth), exact=False) == Gate(ok=True, error=0.001)
-    assert _judge.judge(answer, part(truth), exact=True).detail == "query 5, 105: said True"
+    assert _judge.judge(answer, part(truth), promise=0.01) == Gate(ok=True, error=0.001)
+    assert _judge.judge(answer, part(truth), promise=0.0).detail == "query 5, 105: said True"
 
 
 def test_a_filter_that_always_says_yes_is_wrong() -> None:
-    gate = _judge.judge([True] * 1000, part([False] * 1000), exact=False)
+    gate = _judge.judge([True] * 1000, part([False] * 1000), promise=0.01)
     assert not gate.ok
-    assert gate.detail == "1000 of 1000 misses found, promised 1%"
+    assert gate.detail == "1000 of 1000 misses found, promised 1 %"
 
 
 def test_answers_must_be_as_many_as_queries() -> None:
-    assert not _judge.judge([True], part([True, True]), exact=False).ok
-    assert not _judge.judge(None, part([True, True]), exact=False).ok
+    assert not _judge.judge([True], part([True, True]), promise=0.01).ok
+    assert not _judge.judge(None, part([True, True]), promise=0.01).ok
 
 
 def test_a_lost_member_is_named() -> None:

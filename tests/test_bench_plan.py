@@ -143,13 +143,11 @@ def test_anything_else_is_an_error_with_examples(text):
         options.duration(text)
 
 
-def test_a_budget_is_the_default_tier_with_other_seconds(bench, capsys):
+def test_a_budget_is_a_tiers_tasks_with_other_seconds(bench):
     found = made(bench, "--budget", "10m")
     assert (found.tier, found.budget, found.effort.task_seconds) == ("default", 600.0, inf)
     assert (found.effort.slots, found.effort.most_slots) == (2, 3)
-    with pytest.raises(SystemExit):
-        options.parser().parse_args(["--quick", "--budget", "10m"])
-    assert "not allowed with" in capsys.readouterr().err
+    assert made(bench, "--thorough", "--budget", "10m").tier == "thorough"
 
 
 def tasks(family: str, *sizes: int) -> list[dict]:

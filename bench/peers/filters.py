@@ -1,9 +1,10 @@
 """Membership filters, ours and others', behind the same few verbs.
 
-Every filter is planned for the keys it gets and for one false-positive rate, ``FPR``. ``form`` is the input
-a filter likes best; whoever hands it another form converts inside the clock. ``reach`` is the largest
-number of keys a filter is entered with: beyond it, building alone would eat the time of everyone else, so
-what runs in the interpreter meets the others on small sets, where it is at its best.
+Every filter is planned for the keys it gets and for one false-positive rate, ``FPR``; ours for others, or
+for a number of bits per key, where a task asks for it. ``form`` is the input a filter likes best; whoever
+hands it another form converts inside the clock. ``reach`` is the largest number of keys a filter is entered
+with: beyond it, building alone would eat the time of everyone else, so what runs in the interpreter meets
+the others on small sets, where it is at its best.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import copy
 import io
 import sys
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,16 +76,20 @@ class Adapter:
 
 
 class Ours(Adapter):
-    """A variant of this library; a new one appears here by itself."""
+    """A variant of this library; a new one appears here by itself.
+
+    ``plan`` is what it is made with, beside the keys.
+    """
 
     role: Role = "ours"
     takes = frozenset({"list", "ndarray", "arrow"})
     reach = VECTORISED
     trial = 2**20
 
-    def __init__(self, variant: Variant, kind: Kind) -> None:
+    def __init__(self, variant: Variant, kind: Kind, **plan: Any) -> None:
         super().__init__(kind)
-        self.filter, self.name = variant.load(), variant.name
+        self.filter, self.name, self.plan = variant.load(), variant.name, plan or {"fpr": FPR}
+        self.promise = self.plan.get("fpr", 1.0)
         self.form = "ndarray" if kind == "int" else "arrow"
         if "removable" in variant.properties:  # it moves keys about while it is built
             self.reach = NATIVE
@@ -96,17 +102,46 @@ class Ours(Adapter):
         again.name, again.role = f"{self.name} (control)", "control"
         return again
 
+    def arranged(self, **more: Any) -> Ours:
+        """Return the same variant with arguments that are not its usual ones, and named by them."""
+        other = copy.copy(self)
+        other.name = f"{self.name} {', '.join(f'{key}={value}' for key, value in more.items())}"
+        other.plan = self.plan | more
+        return other
+
+    def possible(self, keys: Any) -> bool:
+        """Tell whether it can be made as planned: not every variant reaches every rate."""
+        try:
+            self.build(keys[:1])
+        except ValueError:
+            return False
+        return True
+
+    def within(self, bits_per_key: float, keys: Any) -> Ours | None:
+        """Return the same variant in the configuration that uses most of so much memory, if it can choose."""
+        other, known = copy.copy(self), signature(self.filter.build).parameters
+        rest = {key: value for key, value in self.plan.items() if key != "fpr"}
+        other.promise = 1.0
+        if "bits_per_key" in known:
+            other.plan = rest | {"bits_per_key": bits_per_key}
+            return other
+        for bits in range(int(bits_per_key), 0, -1) if "bits" in known else ():
+            other.plan = rest | {"bits": bits}
+            if other.possible(keys) and 8 * other.nbytes(other.build(keys)) <= bits_per_key * len(keys):
+                return other
+        return None
+
     def make(self, capacity: int) -> Any:
-        return self.filter(capacity, FPR)
+        return self.filter(capacity, **self.plan)
 
     def fill(self, state: Any, keys: Any) -> None:
         state.add_many(keys)
 
     def build(self, keys: Any) -> Any:
-        return self.filter.build(keys, FPR)
+        return self.filter.build(keys, **self.plan)
 
     def build_hashes(self, hashes: Any) -> Any:
-        return self.filter.build_hashes(hashes, FPR)
+        return self.filter.build_hashes(hashes, **self.plan)
 
     def contains_many(self, state: Any, keys: Any) -> Any:
         return state.contains_many(keys)
@@ -328,6 +363,7 @@ class PythonSet(Adapter):
     """Python's ``set``; its size leaves out the key objects, 32 bytes and more each."""
 
     name, role = "Python set", "exact"
+    promise = 0.0
     reach = 1_000_000
 
     def make(self, _capacity: int) -> Any:
@@ -348,6 +384,7 @@ class SortedSearch(Adapter):
     """A sorted array, searched by ``np.searchsorted``."""
 
     name, package, role = "np.searchsorted", "numpy", "exact"
+    promise = 0.0
     form = "ndarray"
     kinds: frozenset[Kind] = frozenset({"int"})
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from markupsafe import Markup
 
-from bench.report import facts, figures, fmt, quality, words
+from bench.report import facts, figures, fmt, membership, quality, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ def draw(run: Run, family: str) -> tuple[Chart, ...]:
     paretos, curves = _paretos(run, family), _curves(run, family)
     if len(run.races) > MANY:
         return (*paretos[-1:], *curves)
-    return (*paretos, *_accuracy(run, family), *curves)
+    return (*paretos, *_accuracy(run, family), *_mistakes(run, family), *curves)
 
 
 # Costs against each other
@@ -156,6 +156,24 @@ def _told(points: list[figures.Point], across: figures.Axis, up: figures.Axis) -
     on = ", ".join(p.name for p in points if p.on_frontier)
     values = "; ".join(f"{p.name}: {across.text(p.x)}, {up.text(p.y)}" for p in points)
     return f"{across.label} and {up.label}: {values}. On the frontier: {on}."
+
+
+def _mistakes(run: Run, family: str) -> Iterator[Chart]:
+    """Draw what a lookup takes over the cost of a false positive, for the filters that are best at some."""
+    across = figures.Axis("cost of a false positive", fmt.round_ns)
+    up = figures.Axis("ns per missing key, false positives included")
+    for race, curves in membership.cost_curves(run) if family == membership.FAMILY else ():
+        title = f"Which filter for which cost of a false positive, {race.workload}, {fmt.count(race.n)} keys"
+        lines = tuple(figures.Line(*curve) for curve in curves)
+        told = (
+            f"The best from left to right: {', '.join(line.name for line in lines if line.role != 'exact')}."
+        )
+        svg = figures.curves(lines, across, up, {}, title, told)
+        caption = (
+            f"{title}. Every filter that is best somewhere, in the configuration in which it is; dashed: the "
+            "fastest structure that never errs, and holds the keys themselves."
+        )
+        yield Chart("cost", _safe(svg), caption, Data(title, across, up, lines=lines))
 
 
 # Time over size

@@ -46,6 +46,12 @@ def ns(value: float | None) -> str:
     return f"{number(value / scale)} {unit}"
 
 
+def round_ns(value: float) -> str:
+    """Write a round time given in nanoseconds, in the unit that fits: ``100 ns``, ``1 \N{MICRO SIGN}s``."""
+    scale, unit = next((pair for pair in _TIMES if value >= pair[0]), (1.0, "ns"))
+    return f"{trim(value / scale)} {unit}"
+
+
 def cell_ns(value: float | None) -> str:
     """Write a time in nanoseconds for a narrow cell: the bare number, from 100,000 on with its unit."""
     return ns(value) if value and value >= 1e5 else number(value)

@@ -6,7 +6,7 @@ import shlex
 import textwrap
 from typing import TYPE_CHECKING
 
-from bench.report import banners, facts, fmt, needs, plots, quality, selfcheck, tables, words
+from bench.report import banners, facts, fmt, membership, needs, plots, quality, selfcheck, tables, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -72,6 +72,11 @@ def escape(text: str) -> str:
     return " ".join(text.translate(_MARKUP).split())
 
 
+def sheet(found: membership.Sheet) -> str:
+    """Write a family's own table with its caption."""
+    return f"{table(found.header, found.rows, right=found.right)}\n\n{escape(found.caption)}"
+
+
 def space_table(run: Run, family: str) -> str:
     """Write what a family's contestants were measured by beside speed."""
     metrics, profiles = quality.measures(run, family).metrics, quality.profiles(run, family)
@@ -126,6 +131,9 @@ def _family(run: Run, name: str) -> Iterator[str]:
         yield _duels(duels)
         yield "### All tasks together"
         yield _overall(facts.standings(races))
+    for found in membership.sheets(run) if name == membership.FAMILY else ():
+        yield f"### {escape(found.title)}"
+        yield sheet(found)
     if quality.profiles(run, name):
         yield "### Beside speed"
         yield words.MINIMUM

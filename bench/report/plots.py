@@ -1,4 +1,4 @@
-"""Two charts of each family as SVG files of their own, for Markdown, which cannot hold drawings.
+"""The chief charts of each family as SVG files of their own, for Markdown, which cannot hold drawings.
 
 The page draws its charts itself, so that they follow its colours; here matplotlib draws the same figures.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bench.report.figures import Line, Point
     from bench.report.load import Run
 
-_KINDS = ("size", "pareto")
+_KINDS = ("size", "pareto", "cost")
 _STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "hotpath", "font.size": 9, "axes.grid": True}
 _GRID: Any = {"color": "0.9", "linewidth": 0.6}
 _MARKS = "osD^vPX*<>hp8d"  # told apart in grey
@@ -29,7 +29,7 @@ def captions(run: Run, family: str) -> dict[str, str]:
 
 
 def write(run: Run, folder: Path) -> None:
-    """Draw every family's longest series over size, and its first chart of time against another cost."""
+    """Draw every family's longest series over size, and its first chart of each other kind."""
     for family in run.families:
         for kind, chart in _chosen(run, family).items():
             _draw(chart.data, folder / f"{family}-{kind}.svg")

@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.report import charts, facts, fmt, markdown, tables, words
+from bench.report import charts, facts, fmt, markdown, membership, tables, words
 from bench.report.load import load
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from bench.report.load import Race, Row, Run
 
 ROOT = Path(__file__).parents[2]
+FILES = ("README.md", "docs/choose-filters.md")
 _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -96,17 +98,30 @@ def _source(run: Run) -> str:
     return f"Run `{run.id}`."
 
 
-_BLOCKS: dict[str, Callable[[Run], str]] = {"run": _run, "filters-lookup": _lookup, "filters-space": _space}
+def _sheets(run: Run, key: str) -> str:
+    """Write the tables of one kind that the report has for filters."""
+    found = [f"{markdown.sheet(s)} {_source(run)}" for s in membership.sheets(run) if s.key == key]
+    return "\n\n".join(found) or f"{_source(run)} It has no figures for this."
+
+
+_BLOCKS: dict[str, Callable[[Run], str]] = {
+    "run": _run,
+    "filters-lookup": _lookup,
+    "filters-space": _space,
+    **{f"filters-{key}": partial(_sheets, key=key) for key in ("table", "rates", "spaces", "costs")},
+}
 
 
 def main() -> None:
-    """Rewrite a file's tables, by default the README's from the reference run."""
+    """Rewrite the tables of files, by default those made from the reference run."""
     parser = argparse.ArgumentParser(prog="python -m bench.report.readme", description=main.__doc__)
     parser.add_argument("--run", type=Path, default=ROOT / "reports" / "reference", help="folder of the run")
-    parser.add_argument("file", type=Path, nargs="?", default=ROOT / "README.md")
+    parser.add_argument("files", type=Path, nargs="*", default=[ROOT / name for name in FILES])
     options = parser.parse_args()
-    text = options.file.read_text(encoding="utf-8")
-    options.file.write_text(rewrite(load(options.run), text), encoding="utf-8", newline="\n")
+    run = load(options.run)
+    for file in options.files:
+        text = file.read_text(encoding="utf-8")
+        file.write_text(rewrite(run, text), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,11 @@ NOT_EVERYWHERE = frozenset(
     }
 )
 """Variants that race in quick and thorough tasks only: a default run has no time for all in all."""
+ARRANGED: dict[str, tuple[dict[str, Any], ...]] = {"BinaryFuseFilter": ({"arity": 4},)}
+"""Arguments with which a variant races once more in thorough tasks."""
 SCALARS = 2**16
+SWEPT = {"fpr", "bits_per_key"}
+"""Parameters of tasks in which our variants are planned otherwise than everyone is; packages stay out."""
 SAMPLE = 2**12
 TRIED_KEYS = 5_000
 SMALL_SET = 300_000
@@ -89,7 +93,7 @@ class Field:
         self.n, self.seed = task.n, seed
         self.members, self.misses = data.workload(task.workload, task.n, seed)
         self.kind = self.members.kind
-        entries = [Ours(variant, self.kind) for variant in entrants(task)]
+        entries = list(self._ours(task))
         self.anchor = next(entry for entry in entries if entry.name == task.anchor)
         rivals = [entry for entry in entries if entry is not self.anchor and task.n <= entry.reach]
         self.adapters: list[Any] = [self.anchor, self.anchor.control(), *rivals]
@@ -97,6 +101,18 @@ class Field:
         for other in others:
             if task.n <= other.reach and self.kind in other.kinds:
                 self._enter(other)
+
+    def _ours(self, task: Task) -> Iterator[Ours]:
+        """Plan the variants for the rate or the space that the task asks for; who cannot is left out."""
+        space = task.params.get("bits_per_key")
+        for variant in entrants(task):
+            usual = Ours(variant, self.kind, fpr=task.params.get("fpr", FPR))
+            more = ARRANGED.get(variant.name, ()) if task.tier == "thorough" else ()
+            for entry in (usual, *(usual.arranged(**options) for options in more)):
+                keys = self.members.form(entry.form)
+                planned = entry.within(space, keys) if space else entry
+                if planned and planned.possible(keys):
+                    yield planned
 
     def _enter(self, other: type[Adapter]) -> None:
         try:
@@ -181,15 +197,19 @@ def converted(adapter: Adapter, form: Form) -> Call:
 
 
 def _contains(task: Task, seed: int) -> Iterator[Contestant]:
-    """Look many keys up; ``input`` is everyone's favourite, or the one form that all start from."""
-    field = Field(task, seed, (*PEERS, *EXACT))
+    """Look many keys up; ``input`` is everyone's favourite, or the one form that all start from.
+
+    ``fpr`` and ``bits_per_key`` plan our variants for another rate than everyone's, or for so much memory.
+    """
+    usual = SWEPT.isdisjoint(task.params)
+    field = Field(task, seed, (*PEERS, *EXACT) if usual else ())
     pool = data.pool(task.workload, task.n, seed, task.params["hits"], data.POOL)
     yield limits.prefetch_limit(field.state_bytes, data.POOL, seed)
-    if field.kind == "int":
+    if field.kind == "int" and usual:
         plain = limits.plain_loop(field.members.form("ndarray"), FPR, partial(pool.slices, "ndarray"))
-        plain.check = partial(judge, exact=False)
+        plain.check = partial(judge, promise=FPR)
         yield plain
-    else:
+    elif field.kind != "int":
         yield limits.hash_limit(partial(pool.slices, "arrow"))
     for adapter in field.adapters:
         form = FORMS.get(task.params["input"], adapter.form)
@@ -198,7 +218,7 @@ def _contains(task: Task, seed: int) -> Iterator[Contestant]:
             converted(adapter, form),
             partial(pool.slices, form),
             setup=partial(field.build, adapter),
-            check=partial(judge, exact=adapter.role == "exact"),
+            check=partial(judge, promise=adapter.promise),
             nbytes=adapter.nbytes,
             quality=partial(measure, adapter, task.n, field.misses),
             input=form,
@@ -217,7 +237,7 @@ def _contains_one(task: Task, seed: int) -> Iterator[Contestant]:
             adapter.contains_each,
             slices,
             setup=partial(field.build, adapter),
-            check=partial(judge, exact=adapter.role == "exact"),
+            check=partial(judge, promise=adapter.promise),
             nbytes=adapter.nbytes,
             input="list",
         )

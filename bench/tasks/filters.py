@@ -1,8 +1,9 @@
 """Membership filters at 1 % false positives: every variant, packages, exact baselines, the machine.
 
 Sizes are those at which a split-block filter is about 0.25, 4, 16, 64 and 256 MiB, and ``SMALL``, at which
-packages that run in the interpreter take part. Tasks in which one call takes seconds are left to the
-thorough run.
+packages that run in the interpreter take part. ``TABLE`` is past L2 and small enough for every variant:
+there they race over all shares of hits, over rates and over space. Tasks in which one call takes seconds are
+left to the thorough run.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ __all__ = ["TASKS", "contestants"]
 SPLIT_BLOCK, FUSE = "SplitBlockBloomFilter", "BinaryFuseFilter"
 SMALL, MILLION = 20_000, 1_000_000
 KIB_256, MIB_4, MIB_16, MIB_64, MIB_256 = 200_000, 3_200_000, 12_800_000, 51_200_000, 204_800_000
+TABLE = 3_000_000
 URLS = 250_000
 WORDS, CITIES = 250_000, 25_000  # members; the rest of the names, and typos, are misses
 
@@ -28,11 +30,11 @@ task = partial(Task, "filters", anchor=SPLIT_BLOCK)
 
 
 def contains(
-    workload: str, n: int, tier: Tier = "default", *, hits: int = 50, style: str = "favourite"
+    workload: str, n: int, tier: Tier = "default", *, hits: int = 50, style: str = "favourite", **plan: float
 ) -> Task:
     """Declare a batch lookup; ``style`` is the input: everyone's favourite, or the same for all."""
     params: dict[str, Any] = {"hits": hits, "input": style}
-    return task("contains", workload, n, params, tier)
+    return task("contains", workload, n, params | plan, tier)
 
 
 TASKS: list[Task] = [
@@ -46,10 +48,11 @@ TASKS: list[Task] = [
     # ... over the share of hits
     contains("ids", KIB_256, hits=0),
     contains("ids", KIB_256, hits=100),
-    contains("ids", MIB_4, "thorough", hits=0),
-    contains("ids", MIB_4, "thorough", hits=25),
-    contains("ids", MIB_4, "thorough", hits=75),
-    contains("ids", MIB_4, "thorough", hits=100),
+    *(contains("ids", TABLE, "thorough", hits=hits) for hits in (0, 25, 50, 75, 100)),
+    # ... over the rate and the space that ours are planned for
+    *(contains("ids", KIB_256, fpr=fpr) for fpr in (0.1, 0.001)),
+    *(contains("ids", TABLE, "thorough", fpr=fpr) for fpr in (0.1, 0.001, 0.0001)),
+    *(contains("ids", TABLE, "thorough", bits_per_key=bits) for bits in (10.0, 14.0, 20.0)),
     # ... over the kind of key
     contains("words", WORDS, "quick"),
     contains("words", WORDS, "thorough", hits=0),
@@ -72,7 +75,7 @@ TASKS: list[Task] = [
     task("build", "ids", SMALL),
     task("build", "ids", KIB_256),
     task("build", "ids", MILLION, tier="quick"),
-    task("build", "ids", MIB_16, tier="thorough"),
+    *(task("build", "ids", n, tier="thorough") for n in (TABLE, MIB_16, MIB_64, MIB_256)),
     task("build", "words", WORDS),
     task("build", "urls", MILLION, tier="thorough"),
     task("build_hashes", "ids", MILLION, tier="quick", anchor=FUSE),
