@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from algos._bits import U32_, U64, aligned_zeros
+from algos._bits import U32_, U64, aligned_zeros, prefetch
 from algos._jit import inlined
 from algos.errors import CorruptDataError
 from algos.filters._checks import DEFAULT_FPR, check_fpr, check_hashes, only_one
@@ -24,6 +24,22 @@ MAX_ATTEMPTS = 100
 def own(h: Any, mask: Any) -> Any:
     """Return a key's own fingerprint."""
     return (h ^ (h >> U32_)) & mask
+
+
+@inlined
+def fetch3(state: Any, k: Any) -> None:
+    """Prefetch the three fingerprints of a step's key."""
+    fingerprints, at0, at1, at2, _ = state
+    prefetch(fingerprints, at0[k])
+    prefetch(fingerprints, at1[k])
+    prefetch(fingerprints, at2[k])
+
+
+@inlined
+def holds3(state: Any, k: Any) -> Any:
+    """Tell whether they XOR to the key's own."""
+    fingerprints, at0, at1, at2, mine = state
+    return fingerprints[at0[k]] ^ fingerprints[at1[k]] ^ fingerprints[at2[k]] == mine[k]
 
 
 def checked(hashes: Any, fpr: Any, bits: Any) -> tuple[NDArray[np.uint64], int]:

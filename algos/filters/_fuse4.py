@@ -12,6 +12,7 @@ import numpy as np
 from algos._bits import U1, U2, U3, U64, mulhi32, prefetch
 from algos._jit import inlined, kernel
 from algos.filters._fingerprints import own
+from algos.filters._pipeline import overlap
 from algos.hashing.murmur3_128 import fmix64
 
 BATCH = 64
@@ -26,12 +27,31 @@ def _positions(h: Any, segment: Any, span: Any) -> tuple[Any, Any, Any, Any]:
     return p0, p1, p2, (p0 + U3 * segment) ^ (h & low)
 
 
+@inlined
+def _fetch(state: Any, k: Any) -> None:
+    fingerprints, at0, at1, at2, at3, _ = state
+    prefetch(fingerprints, at0[k])
+    prefetch(fingerprints, at1[k])
+    prefetch(fingerprints, at2[k])
+    prefetch(fingerprints, at3[k])
+
+
+@inlined
+def _holds(state: Any, k: Any) -> Any:
+    fingerprints, at0, at1, at2, at3, mine = state
+    found = fingerprints[at0[k]] ^ fingerprints[at1[k]]
+    return found ^ fingerprints[at2[k]] ^ fingerprints[at3[k]] == mine[k]
+
+
 @kernel
 def contains4(
     fingerprints: Any, mask: Any, seed: Any, segment: Any, span: Any, hashes: Any, out: Any
 ) -> None:
     n = hashes.size
-    at, mine = np.empty((4, 2 * BATCH), np.uint64), np.empty(2 * BATCH, fingerprints.dtype)
+    at0, at1 = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, np.uint64)
+    at2, at3 = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, np.uint64)
+    mine = np.empty(2 * BATCH, fingerprints.dtype)
+    state = fingerprints, at0, at1, at2, at3, mine
     for step in range((n + BATCH - 1) // BATCH + 1):
         new, old = (step & 1) * BATCH, BATCH - (step & 1) * BATCH
         lo = step * BATCH
@@ -39,17 +59,9 @@ def contains4(
         for j in range(coming):
             h = fmix64(hashes[lo + j] + seed)
             p = _positions(h, segment, span)
-            at[0, new + j], at[1, new + j], at[2, new + j], at[3, new + j] = p
+            at0[new + j], at1[new + j], at2[new + j], at3[new + j] = p
             mine[new + j] = own(h, mask)
-        for arm in range(4):
-            for j in range(coming):
-                prefetch(fingerprints, at[arm, new + j])
-        before = max(0, lo - BATCH)
-        for j in range(min(lo - before, n - before)):
-            k = old + j
-            found = fingerprints[at[0, k]] ^ fingerprints[at[1, k]]
-            found ^= fingerprints[at[2, k]] ^ fingerprints[at[3, k]]
-            out[before + j] = found == mine[k]
+        overlap(_fetch, _holds, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
 
 
 @kernel

@@ -20,12 +20,23 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from algos._bits import U1, U2, U64, aligned_zeros, mulhi32, prefetch
+from algos._bits import U1, U2, U64, aligned_zeros, mulhi32
 from algos._jit import inlined, kernel
 from algos.errors import HotpathError
 from algos.filters._common import StaticFilter, distinct, house_hasher
-from algos.filters._fingerprints import DTYPES, MAX_ATTEMPTS, MAX_KEYS, checked, own, seeds, stored
+from algos.filters._fingerprints import (
+    DTYPES,
+    MAX_ATTEMPTS,
+    MAX_KEYS,
+    checked,
+    fetch3,
+    holds3,
+    own,
+    seeds,
+    stored,
+)
 from algos.filters._fuse4 import assign4, contains4, gather4, peel4
+from algos.filters._pipeline import overlap
 from algos.hashing.murmur3_128 import fmix64
 
 if TYPE_CHECKING:
@@ -64,6 +75,7 @@ def _contains(
     n = hashes.size
     at0, at1 = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, np.uint64)
     at2, mine = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, fingerprints.dtype)
+    state = fingerprints, at0, at1, at2, mine
     for step in range((n + BATCH - 1) // BATCH + 1):
         new, old = (step & 1) * BATCH, BATCH - (step & 1) * BATCH
         lo = step * BATCH
@@ -74,14 +86,7 @@ def _contains(
             at0[new + j], at1[new + j] = p0, _position1(h, p0, segment)
             at2[new + j] = _position2(h, p0, segment)
             mine[new + j] = own(h, mask)
-        for j in range(coming):
-            prefetch(fingerprints, at0[new + j])
-            prefetch(fingerprints, at1[new + j])
-            prefetch(fingerprints, at2[new + j])
-        before = max(0, lo - BATCH)
-        for j in range(min(lo - before, n - before)):
-            found = fingerprints[at0[old + j]] ^ fingerprints[at1[old + j]] ^ fingerprints[at2[old + j]]
-            out[before + j] = found == mine[old + j]
+        overlap(fetch3, holds3, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
 
 
 @kernel

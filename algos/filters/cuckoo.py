@@ -26,6 +26,7 @@ from algos._jit import inlined, kernel
 from algos.errors import CapacityError, CorruptDataError
 from algos.filters._checks import DEFAULT_FPR, MAX_CAPACITY, check_capacity, check_count, check_fpr, only_one
 from algos.filters._common import RemovableFilter, all_hashes, distinct, house_hasher
+from algos.filters._pipeline import overlap
 from algos.hashing.splitmix64 import GAMMA
 
 if TYPE_CHECKING:
@@ -72,6 +73,20 @@ def _has(bucket: Any, pattern: Any, ones: Any, slot: Any, highs: Any) -> Any:
     return ((x - ones) & ~x & highs) != U64(0)
 
 
+@inlined
+def _fetch(state: Any, k: Any) -> None:
+    table, first, second, _, _, _, _ = state
+    prefetch(table, first[k])
+    prefetch(table, second[k])
+
+
+@inlined
+def _test(state: Any, k: Any) -> Any:
+    table, first, second, pattern, ones, slot, highs = state
+    a, b, p = load64(table, first[k]), load64(table, second[k]), pattern[k]
+    return _has(a, p, ones, slot, highs) | _has(b, p, ones, slot, highs)
+
+
 @kernel
 def _contains(table: Any, bits: Any, buckets: Any, hashes: Any, out: Any) -> None:
     bits, buckets, n = U64(bits), U64(buckets), hashes.size
@@ -79,6 +94,7 @@ def _contains(table: Any, bits: Any, buckets: Any, hashes: Any, out: Any) -> Non
     highs = ones << (bits - U1)
     first, second = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, np.uint64)
     pattern = np.empty(2 * BATCH, np.uint64)
+    state = table, first, second, pattern, ones, slot, highs
     for step in range((n + BATCH - 1) // BATCH + 1):
         new, old = (step & 1) * BATCH, BATCH - (step & 1) * BATCH
         lo = step * BATCH
@@ -87,13 +103,7 @@ def _contains(table: Any, bits: Any, buckets: Any, hashes: Any, out: Any) -> Non
             f, bucket = _fingerprint(hashes[lo + j], slot), _first(hashes[lo + j], buckets)
             first[new + j], second[new + j] = bucket * stride, _other(bucket, f, buckets) * stride
             pattern[new + j] = f * ones
-        for j in range(coming):
-            prefetch(table, first[new + j])
-            prefetch(table, second[new + j])
-        before = max(0, lo - BATCH)
-        for j in range(min(lo - before, n - before)):
-            a, b, p = load64(table, first[old + j]), load64(table, second[old + j]), pattern[old + j]
-            out[before + j] = _has(a, p, ones, slot, highs) | _has(b, p, ones, slot, highs)
+        overlap(_fetch, _test, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
 
 
 @inlined

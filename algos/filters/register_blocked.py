@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import M32, U1, U6, U32_, U64, prefetch
+from algos._bits import M32, U6, U32_, U64, prefetch
 from algos._jit import inlined, kernel
 from algos.filters._bit_filter import OneBlockFilter, invert, occupancy_law
+from algos.filters._pipeline import overlap
 from algos.hashing.splitmix64 import GAMMA
 
 MAX_HASHES = 8  # of six bits each: the lower ones of a product are of no quality
@@ -35,48 +36,39 @@ def _word(h: Any, words: Any) -> Any:
 
 @inlined
 def _mask(h: Any, hash_count: Any) -> Any:
+    """Return a key's bits. There are always ``MAX_HASHES`` steps, some without a bit: so loops vectorise."""
     x, mask = (h & M32) * GAMMA, U64(0)
-    for _ in range(hash_count):
-        mask |= U1 << (x >> _TOP)
+    for i in range(MAX_HASHES):
+        mask |= U64(i < hash_count) << (x >> _TOP)
         x <<= U6
     return mask
 
 
+@inlined
+def _fetch(state: Any, k: Any) -> None:
+    words, at, _ = state
+    prefetch(words, at[k])
+
+
+@inlined
+def _test(state: Any, k: Any) -> Any:
+    words, at, masks = state
+    return words[at[k]] & masks[k] == masks[k]
+
+
 @kernel
 def _contains(words: Any, hash_count: Any, hashes: Any, out: Any) -> None:
-    """Masks in one vector loop, then one that fetches the words of a step and tests those of the last."""
     count, n = U64(words.size), hashes.size
     at, masks = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, np.uint64)
+    state = words, at, masks
     for step in range((n + BATCH - 1) // BATCH + 1):
         new, old = (step & 1) * BATCH, BATCH - (step & 1) * BATCH
         lo = step * BATCH
         coming = max(0, min(BATCH, n - lo))
         for j in range(coming):
             h = hashes[lo + j]
-            at[new + j], masks[new + j] = _word(h, count), (h & M32) * GAMMA
-        _spread(masks[new : new + coming], hash_count)
-        before = max(0, lo - BATCH)
-        going = min(lo - before, n - before)
-        both = min(coming, going)
-        for j in range(both):
-            prefetch(words, at[new + j])
-            out[before + j] = (words[at[old + j]] & masks[old + j]) == masks[old + j]
-        for j in range(both, coming):
-            prefetch(words, at[new + j])
-        for j in range(both, going):
-            out[before + j] = (words[at[old + j]] & masks[old + j]) == masks[old + j]
-
-
-@inlined
-def _spread(products: Any, hash_count: Any) -> None:
-    """Turn the products into masks, probe by probe over all keys, so that the loops vectorise."""
-    masks = np.zeros(BATCH, np.uint64)
-    for _ in range(hash_count):
-        for j in range(products.size):
-            masks[j] |= U1 << (products[j] >> _TOP)
-            products[j] <<= U6
-    for j in range(products.size):
-        products[j] = masks[j]
+            at[new + j], masks[new + j] = _word(h, count), _mask(h, hash_count)
+        overlap(_fetch, _test, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
 
 
 @kernel

@@ -31,6 +31,7 @@ from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
 from algos.filters._checks import DEFAULT_FPR, check_fpr, check_hashes, only_one
 from algos.filters._common import StaticFilter, distinct, house_hasher
+from algos.filters._pipeline import overlap
 from algos.hashing.murmur3_128 import fmix64
 from algos.hashing.splitmix64 import GAMMA, splitmix64
 
@@ -114,10 +115,26 @@ def _holds(table: Any, bits: Any, at: Any, rows: Any) -> Any:
     return odd & U1 == U64(0)
 
 
+@inlined
+def _fetch(state: Any, k: Any) -> None:
+    table, bits, at, _ = state
+    block = (at[k] >> U6) * bits
+    prefetch(table, block)
+    prefetch(table, block + bits)
+    prefetch(table, block + bits + bits - U1)
+
+
+@inlined
+def _test(state: Any, k: Any) -> Any:
+    table, bits, at, rows = state
+    return _holds(table, bits, at[k], rows[k])
+
+
 @kernel
 def _contains(table: Any, bits: Any, starts: Any, hashes: Any, out: Any) -> None:
     n, bits = hashes.size, U64(bits)
     at, rows = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, np.uint64)
+    state = table, bits, at, rows
     for step in range((n + BATCH - 1) // BATCH + 1):
         new, old = (step & 1) * BATCH, BATCH - (step & 1) * BATCH
         lo = step * BATCH
@@ -125,14 +142,7 @@ def _contains(table: Any, bits: Any, starts: Any, hashes: Any, out: Any) -> None
         for j in range(coming):
             h = fmix64(hashes[lo + j] + GAMMA)
             at[new + j], rows[new + j] = _start(h, starts), _rows(h)
-        for j in range(coming):
-            block = (at[new + j] >> U6) * bits
-            prefetch(table, block)
-            prefetch(table, block + bits)
-            prefetch(table, block + bits + bits - U1)
-        before = max(0, lo - BATCH)
-        for j in range(min(lo - before, n - before)):
-            out[before + j] = _holds(table, bits, at[old + j], rows[old + j])
+        overlap(_fetch, _test, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
 
 
 def _table_rows(keys: int, bits: int) -> int:
