@@ -39,15 +39,11 @@ def position(point: Any, bits: Any) -> Any:
 @kernel
 def contains(words: Any, hash_count: Any, hashes: Any, out: Any) -> None:
     """Probe in rounds: test one bit of every key in question, keep those that had it, go on."""
-    bits, n = U64(words.size) << U6, hashes.size
-    points, positions, members = (
-        np.empty(ROUND, np.uint64),
-        np.empty(ROUND, np.uint64),
-        np.empty(ROUND, np.int64),
-    )
-    steps = np.empty(ROUND, np.uint64)
-    for lo in range(0, n, ROUND):
-        left = min(ROUND, n - lo)
+    bits, n = U64(words.size) << U6, U64(hashes.size)
+    points, steps = np.empty(ROUND, np.uint64), np.empty(ROUND, np.uint64)
+    positions, members = np.empty(ROUND, np.uint64), np.empty(ROUND, np.uint64)
+    for lo in range(U64(0), n, U64(ROUND)):  # no index can be negative
+        left = min(U64(ROUND), n - lo)
         for j in range(left):
             h = hashes[lo + j]
             points[j], steps[j], members[j] = h, first_step(h), lo + j
@@ -56,13 +52,13 @@ def contains(words: Any, hash_count: Any, hashes: Any, out: Any) -> None:
             for j in range(left):
                 positions[j] = position(points[j], bits)
                 prefetch(words, positions[j] >> U6)
-            kept: Any = 0
+            kept = U64(0)
             for j in range(left):
                 p = positions[j]
                 hit = (words[p >> U6] >> (p & U63)) & U1
                 points[kept], members[kept] = points[j] + steps[j], members[j]
                 steps[kept] = steps[j] + U64(i) * GAMMA
-                kept += np.int64(hit)
+                kept += hit
             left = kept
         for j in range(left):
             out[members[j]] = True

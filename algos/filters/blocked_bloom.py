@@ -16,9 +16,12 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from algos._bits import U1, U3, U6, U32, U32_, U63, U64, prefetch
+import numpy as np
+
+from algos._bits import M32, U1, U3, U6, U32, U32_, U63, U64, prefetch
 from algos._jit import inlined, kernel
 from algos.filters._bit_filter import OneBlockFilter, invert, occupancy_law
+from algos.filters._pipeline import overlap
 
 GOLDEN = U32(0x9E3779B9)
 MILLIBITS = (
@@ -37,9 +40,16 @@ def _start(h: Any, lines: Any) -> Any:
 
 
 @inlined
-def _test(words: Any, start: Any, h: Any, hash_count: Any) -> Any:
+def _fetch(state: Any, k: Any) -> None:
+    words, starts, _, _ = state
+    prefetch(words, starts[k])
+
+
+@inlined
+def _test(state: Any, k: Any) -> Any:
     """Tell whether all of a key's bits are set, without a branch on what is there."""
-    x, hit = U32(h & U64(0xFFFFFFFF)), U1
+    words, starts, lower, hash_count = state
+    start, x, hit = starts[k], lower[k], U1
     for _ in range(hash_count):
         p = U64(x >> U32(23))
         hit &= words[start + (p >> U6)] >> (p & U63)
@@ -50,7 +60,7 @@ def _test(words: Any, start: Any, h: Any, hash_count: Any) -> Any:
 @inlined
 def _set(words: Any, start: Any, h: Any, hash_count: Any) -> Any:
     """Set a key's bits; tell whether one of them was not set before."""
-    x, was = U32(h & U64(0xFFFFFFFF)), U1
+    x, was = U32(h & M32), U1
     for _ in range(hash_count):
         p = U64(x >> U32(23))
         word = words[start + (p >> U6)]
@@ -63,14 +73,16 @@ def _set(words: Any, start: Any, h: Any, hash_count: Any) -> Any:
 @kernel
 def _contains(words: Any, hash_count: Any, hashes: Any, out: Any) -> None:
     lines, n = U64(words.size >> 3), hashes.size
-    ahead = min(BATCH, n)
-    for i in range(ahead):
-        prefetch(words, _start(hashes[i], lines))
-    for i in range(n - ahead):
-        prefetch(words, _start(hashes[i + ahead], lines))
-        out[i] = _test(words, _start(hashes[i], lines), hashes[i], hash_count)
-    for i in range(n - ahead, n):
-        out[i] = _test(words, _start(hashes[i], lines), hashes[i], hash_count)
+    starts, lower = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, np.uint32)
+    state = words, starts, lower, hash_count
+    for step in range((n + BATCH - 1) // BATCH + 1):
+        new, old = (step & 1) * BATCH, BATCH - (step & 1) * BATCH
+        lo = step * BATCH
+        coming = max(0, min(BATCH, n - lo))
+        for j in range(coming):
+            starts[new + j] = _start(hashes[lo + j], lines)
+            lower[new + j] = U32(hashes[lo + j] & M32)
+        overlap(_fetch, _test, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
 
 
 @kernel
