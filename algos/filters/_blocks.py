@@ -18,6 +18,7 @@ from algos._bits import M32, U1, U3, U32_, U63, U64, item_pointer, popcount, pre
 from algos._jit import inlined, kernel, primitive
 from algos.filters._bit_filter import BitFilter, invert, loads
 from algos.filters._checks import check_count
+from algos.filters._pipeline import overlap
 from algos.hashing.keys import Words
 from algos.hashing.splitmix64 import GAMMA
 from algos.hashing.xxh3 import XXH3, xxh3_key, xxh3_word
@@ -159,6 +160,12 @@ def block_start(h: Any, blocks: Any) -> Any:
 
 
 @inlined
+def _read_ahead(keys: Any, lo: Any) -> None:
+    for j in range(lo + KEYS_AHEAD, min(lo + KEYS_AHEAD + BATCH, keys.size), 8):
+        prefetch(keys, j)
+
+
+@inlined
 def _probe_step(
     words: Any, starts: Any, keys: Any, new: Any, old: Any, coming: Any, missing: Any, out: Any
 ) -> None:
@@ -191,8 +198,7 @@ def contains_words(words: Any, values: Any, seed: Any, out: Any) -> None:
         new, old = (step & 1) * BATCH, BATCH - (step & 1) * BATCH
         lo = step * BATCH
         coming = max(0, min(BATCH, n - lo))
-        for j in range(lo + KEYS_AHEAD, min(lo + KEYS_AHEAD + BATCH, n), 8):
-            prefetch(values, j)
+        _read_ahead(values, lo)
         for j in range(coming):
             h = xxh3_word(values[lo + j], key)
             keys[new + j] = lane_key(words, h)
@@ -210,33 +216,85 @@ def contains(words: Any, hashes: Any, out: Any) -> None:
         new, old = (step & 1) * BATCH, BATCH - (step & 1) * BATCH
         lo = step * BATCH
         coming = max(0, min(BATCH, n - lo))
+        _read_ahead(hashes, lo)
         for j in range(coming):
             keys[new + j] = lane_key(words, hashes[lo + j])
             starts[new + j] = block_start(hashes[lo + j], blocks)
         _probe_step(words, starts, keys, new, old, coming, missing, out[max(0, lo - BATCH) : min(lo, n)])
 
 
+@inlined
+def _fetch(state: Any, k: Any) -> None:
+    words, starts, _ = state
+    prefetch(words, starts[k])
+
+
+@inlined
+def _put(state: Any, k: Any) -> Any:
+    words, starts, keys = state
+    block_set(words, starts[k], keys[k])
+    return True
+
+
+@inlined
+def _put_new(state: Any, k: Any) -> Any:
+    """Set a key's bits; tell whether one of them was not set before."""
+    words, starts, keys = state
+    new = not block_test(words, starts[k], keys[k])
+    block_set(words, starts[k], keys[k])
+    return new
+
+
+@kernel
+def add_words(words: Any, values: Any, seed: Any) -> None:
+    """Hash (XXH3) and add 64-bit keys, fused as lookups are."""
+    blocks, key, n = U64(words.size >> 3), xxh3_key(np.uint64(seed)), values.size
+    keys, starts = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, np.uint64)
+    state, done = (words, starts, keys), np.empty(BATCH, np.bool_)
+    for step in range((n + BATCH - 1) // BATCH + 1):
+        new, old = (step & 1) * BATCH, BATCH - (step & 1) * BATCH
+        lo = step * BATCH
+        coming = max(0, min(BATCH, n - lo))
+        _read_ahead(values, lo)
+        for j in range(coming):
+            h = xxh3_word(values[lo + j], key)
+            keys[new + j] = lane_key(words, h)
+            starts[new + j] = block_start(h, blocks)
+        overlap(_fetch, _put, state, new, old, coming, done[: min(lo, n) - max(0, lo - BATCH)])
+
+
 @kernel
 def add(words: Any, hashes: Any) -> None:
+    """Add ready hashes, in the same steps."""
     blocks, n = U64(words.size >> 3), hashes.size
-    ahead = min(BATCH, n)
-    for i in range(ahead):
-        prefetch(words, block_start(hashes[i], blocks))
-    for i in range(n - ahead):
-        prefetch(words, block_start(hashes[i + ahead], blocks))
-        block_set(words, block_start(hashes[i], blocks), lane_key(words, hashes[i]))
-    for i in range(n - ahead, n):
-        block_set(words, block_start(hashes[i], blocks), lane_key(words, hashes[i]))
+    keys, starts = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, np.uint64)
+    state, done = (words, starts, keys), np.empty(BATCH, np.bool_)
+    for step in range((n + BATCH - 1) // BATCH + 1):
+        new, old = (step & 1) * BATCH, BATCH - (step & 1) * BATCH
+        lo = step * BATCH
+        coming = max(0, min(BATCH, n - lo))
+        _read_ahead(hashes, lo)
+        for j in range(coming):
+            keys[new + j] = lane_key(words, hashes[lo + j])
+            starts[new + j] = block_start(hashes[lo + j], blocks)
+        overlap(_fetch, _put, state, new, old, coming, done[: min(lo, n) - max(0, lo - BATCH)])
 
 
 @kernel
 def add_new(words: Any, hashes: Any, out: Any) -> None:
-    blocks = U64(words.size >> 3)
-    for i in range(hashes.size):
-        start = block_start(hashes[i], blocks)
-        key = lane_key(words, hashes[i])
-        out[i] = not block_test(words, start, key)
-        block_set(words, start, key)
+    """Add ready hashes one after the other; ``out`` (bool[n]) notes which had a bit that was not set."""
+    blocks, n = U64(words.size >> 3), hashes.size
+    keys, starts = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, np.uint64)
+    state = words, starts, keys
+    for step in range((n + BATCH - 1) // BATCH + 1):
+        new, old = (step & 1) * BATCH, BATCH - (step & 1) * BATCH
+        lo = step * BATCH
+        coming = max(0, min(BATCH, n - lo))
+        _read_ahead(hashes, lo)
+        for j in range(coming):
+            keys[new + j] = lane_key(words, hashes[lo + j])
+            starts[new + j] = block_start(hashes[lo + j], blocks)
+        overlap(_fetch, _put_new, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
 
 
 @kernel
@@ -292,6 +350,13 @@ class EightLanes(BitFilter):
 
     def _probe(self, hashes: Any, out: Any) -> None:
         contains(self._words, hashes, out)
+
+    def _insert_piece(self, piece: Any) -> None:
+        if self._hasher.algorithm is XXH3 and isinstance(piece, Words) and piece.valid is None:
+            for _, values in piece.spans():
+                add_words(self._words, values, self._hasher.word_seed)
+        else:
+            super()._insert_piece(piece)
 
     def _insert(self, hashes: Any) -> None:
         add(self._words, hashes)

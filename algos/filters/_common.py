@@ -161,12 +161,16 @@ class GrowingFilter(Filter):
         return None
 
     def _add_pieces(self, parts: list[Piece], threads: int = 1) -> None:
-        if threads == 1:
-            for hashes in self._hasher.present(parts):
-                self._insert(hashes)
-            return
         for part in parts:
-            self._insert_in_threads(self._hasher.hashed(part, threads), threads)
+            if threads == 1:
+                self._insert_piece(part)
+            else:
+                self._insert_in_threads(self._hasher.hashed(part, threads), threads)
+
+    def _insert_piece(self, piece: Piece) -> None:
+        """Add the keys of one normalised piece of a batch that are not null."""
+        for lo, hashes in self._hasher.chunks(piece):
+            self._insert(hashes if piece.valid is None else hashes[piece.valid[lo : lo + len(hashes)]])
 
     def _insert_in_threads(self, hashes: Any, _threads: int) -> None:
         """Add ready hashes. What a key does to most filters depends on those before it: one at a time."""

@@ -96,12 +96,6 @@ class KeyHasher:
             piece.hash_into(self.algorithm, self.word_seed, lo, hi, hashes)
             yield lo, hashes
 
-    def present(self, parts: list[Piece]) -> Iterator[Any]:
-        """Yield the hashes of the keys that are not null, chunk by chunk."""
-        for part in parts:
-            for lo, hashes in self.chunks(part):
-                yield hashes if part.valid is None else hashes[part.valid[lo : lo + len(hashes)]]
-
 
 @overload
 def hash64(keys: str | bytes | float, algorithm: str = ..., *, seed: int = ...) -> int: ...
