@@ -1,7 +1,7 @@
 """Membership filters at 1 % false positives: every variant, packages, exact baselines, the machine.
 
-Sizes are those at which a split-block filter is about 0.25, 4, 16, 64 and 256 MiB, and ``SMALL``, at which
-packages that run in the interpreter take part. ``TABLE`` is past L2 and small enough for every variant:
+Sizes are those at which a split-block filter is about 0.01, 0.25, 4, 16, 64 and 256 MiB, and ``SMALL``, at
+which packages that run in the interpreter take part. ``TABLE`` is past L2 and small enough for every variant:
 there they race over all shares of hits, over rates and over space. Tasks in which one call takes seconds are
 left to the thorough run.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["TASKS", "contestants"]
 
 SPLIT_BLOCK, FUSE = "SplitBlockBloomFilter", "BinaryFuseFilter"
-SMALL, MILLION = 20_000, 1_000_000
+TINY, SMALL, MILLION = 8_000, 20_000, 1_000_000
 KIB_256, MIB_4, MIB_16, MIB_64, MIB_256 = 200_000, 3_200_000, 12_800_000, 51_200_000, 204_800_000
 TABLE = 3_000_000
 URLS = 250_000
@@ -39,6 +39,7 @@ def contains(
 
 TASKS: list[Task] = [
     # Lookups over the size of the state, from the innermost cache to memory
+    contains("ids", TINY, "thorough"),
     contains("ids", SMALL),
     contains("ids", KIB_256, "quick"),
     contains("ids", MIB_4),
