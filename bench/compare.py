@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 REFERENCES = {"peer", "limit", "exact"}
 """The roles whose times tell the machine's pace. The package they come from must not have changed."""
-OURS_INSIDE = {"hash limit", "plain loop"}
+OURS_INSIDE = {"hash limit", "plain loop", "plain fuse loop"}
 """Yardsticks that run the library's own kernels: a change in those would hide behind them."""
 POLISHES = 20  # each halves what is left, or better
 FAILED = {"WRONG", "CRASHED", "TIMEOUT", "ERROR"}

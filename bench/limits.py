@@ -3,8 +3,9 @@
 ``prefetch limit`` prefetches one random cache line per item and, once it has come, reads one word of it:
 no structure that looks into its state once per key can be faster. (Prefetches alone are no limit: they may
 stop in L2, or be dropped when too many are under way.) ``plain loop`` is the split-block lookup as anyone
-would write it, hash, block, test, in one loop: what the library's pipeline is worth. ``hash limit`` hashes
-the keys and does nothing with the hashes. ``copy limit`` reads and writes as many bytes as the state has.
+would write it, hash, block, test, in one loop, and ``plain fuse loop`` that of the binary fuse: what the
+library's pipeline is worth. ``hash limit`` hashes the keys and does nothing with the hashes. ``copy limit``
+reads and writes as many bytes as the state has.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ import numpy as np
 from algos._bits import LINE, U3, U64, aligned_zeros, prefetch
 from algos._jit import kernel
 from algos.filters._blocks import block_start, block_test
+from algos.filters._fingerprints import own
+from algos.filters.binary_fuse import BinaryFuseFilter, positions
 from algos.filters.splitblock import SplitBlockBloomFilter
 from algos.hashing import hash64
+from algos.hashing.murmur3_128 import fmix64
 from algos.hashing.xxh3 import xxh3_key, xxh3_word
 from bench.schema import Contestant, Slice
 
@@ -61,6 +65,18 @@ def plain_lookup(words: Any, values: Any, out: Any) -> None:
 
 
 @kernel
+def plain_fuse_lookup(
+    fingerprints: Any, mask: Any, seed: Any, segment: Any, span: Any, values: Any, out: Any
+) -> None:
+    """Look 64-bit keys up in a binary fuse, one after the other."""
+    key = xxh3_key(U64(0))
+    for i in range(values.size):
+        h = fmix64(xxh3_word(values[i], key) + seed)
+        p0, p1, p2 = positions(h, segment, span)
+        out[i] = fingerprints[p0] ^ fingerprints[p1] ^ fingerprints[p2] == own(h, mask)
+
+
+@kernel
 def copy_words(source: Any, target: Any) -> None:
     """Copy one array of uint64 to another of its size."""
     for i in range(source.size):
@@ -99,6 +115,17 @@ def plain_loop(keys: Any, fpr: float, slices: Slices) -> Contestant:
         return out
 
     return _limit("plain loop", call, slices, lambda _: SplitBlockBloomFilter.build(keys, fpr)._words)
+
+
+def plain_fuse_loop(keys: Any, fpr: float, slices: Slices) -> Contestant:
+    """Race the plain lookup in a binary fuse."""
+
+    def call(fuse: BinaryFuseFilter, keys: Any) -> Any:
+        out = np.empty(len(keys), np.bool_)
+        plain_fuse_lookup(fuse._fingerprints, *fuse._numbers(), keys.view(np.uint64), out)
+        return out
+
+    return _limit("plain fuse loop", call, slices, lambda _: BinaryFuseFilter.build(keys, fpr))
 
 
 def hash_limit(slices: Slices) -> Contestant:

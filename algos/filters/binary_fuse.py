@@ -54,18 +54,10 @@ BATCH = 96
 
 
 @inlined
-def _position0(h: Any, span: Any) -> Any:
-    return mulhi32(h, span)
-
-
-@inlined
-def _position1(h: Any, p0: Any, segment: Any) -> Any:
-    return (p0 + segment) ^ ((h >> U64(18)) & (segment - U1))
-
-
-@inlined
-def _position2(h: Any, p0: Any, segment: Any) -> Any:
-    return (p0 + U2 * segment) ^ (h & (segment - U1))
+def positions(h: Any, segment: Any, span: Any) -> tuple[Any, Any, Any]:
+    """Return a hash's three positions."""
+    p0, low = mulhi32(h, span), segment - U1
+    return p0, (p0 + segment) ^ ((h >> U64(18)) & low), (p0 + U2 * segment) ^ (h & low)
 
 
 @kernel
@@ -82,9 +74,7 @@ def _contains(
         coming = max(0, min(BATCH, n - lo))
         for j in range(coming):
             h = fmix64(hashes[lo + j] + seed)
-            p0 = _position0(h, span)
-            at0[new + j], at1[new + j] = p0, _position1(h, p0, segment)
-            at2[new + j] = _position2(h, p0, segment)
+            at0[new + j], at1[new + j], at2[new + j] = positions(h, segment, span)
             mine[new + j] = own(h, mask)
         overlap(fetch3, holds3, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
 
@@ -121,8 +111,7 @@ def _gather(hashes: Any, n: Any, segment: Any, span: Any, counts: Any, sums: Any
     full = False
     for i in range(n):
         h = hashes[i]
-        p0 = _position0(h, span)
-        p1, p2 = _position1(h, p0, segment), _position2(h, p0, segment)
+        p0, p1, p2 = positions(h, segment, span)
         _toggle(counts, sums, p0, h, np.uint8(0))
         _toggle(counts, sums, p1, h, np.uint8(1))
         _toggle(counts, sums, p2, h, np.uint8(2))
@@ -146,8 +135,7 @@ def _peel(segment: Any, span: Any, counts: Any, sums: Any, alone: Any, order: An
         h, arm = sums[at], counts[at] & np.uint8(3)
         order[off], arms[off] = h, arm
         off += 1
-        p0 = _position0(h, span)
-        p1, p2 = _position1(h, p0, segment), _position2(h, p0, segment)
+        p0, p1, p2 = positions(h, segment, span)
         after = p1 if arm == 0 else p2 if arm == 1 else p0
         last = p2 if arm == 0 else p0 if arm == 1 else p1
         alone[queue] = np.uint32(after)
@@ -166,8 +154,7 @@ def _assign(fingerprints: Any, mask: Any, segment: Any, span: Any, order: Any, a
     """Give fingerprints in reverse order of peeling."""
     for i in range(n - 1, -1, -1):
         h, arm = order[i], U64(arms[i])
-        p0 = _position0(h, span)
-        p1, p2 = _position1(h, p0, segment), _position2(h, p0, segment)
+        p0, p1, p2 = positions(h, segment, span)
         mine = p0 if arm == U64(0) else p1 if arm == U1 else p2
         found = fingerprints[p0] ^ fingerprints[p1] ^ fingerprints[p2]  # its own is still 0
         fingerprints[mine] = own(h, mask) ^ U64(found)
@@ -272,10 +259,13 @@ class BinaryFuseFilter(StaticFilter):
         if not self._keys:
             out[:] = False
             return
-        segment, count = _geometry(self._keys, self.arity)
-        mask, seed = U64((1 << self.bits) - 1), U64(self._fuse_seed)
         contains = _contains if self.arity == 3 else contains4
-        contains(self._fingerprints, mask, seed, U64(segment), U64(count * segment), hashes, out)
+        contains(self._fingerprints, *self._numbers(), hashes, out)
+
+    def _numbers(self) -> tuple[Any, Any, Any, Any]:
+        """Return a fingerprint's mask, the fuse's seed, a segment's length, the span of first positions."""
+        segment, count = _geometry(self._keys, self.arity)
+        return U64((1 << self.bits) - 1), U64(self._fuse_seed), U64(segment), U64(count * segment)
 
     def _parameters(self) -> dict[str, Any]:
         return {

@@ -206,9 +206,12 @@ def _contains(task: Task, seed: int) -> Iterator[Contestant]:
     pool = data.pool(task.workload, task.n, seed, task.params["hits"], data.POOL)
     yield limits.prefetch_limit(field.state_bytes, data.POOL, seed)
     if field.kind == "int" and usual:
-        plain = limits.plain_loop(field.members.form("ndarray"), FPR, partial(pool.slices, "ndarray"))
-        plain.check = partial(judge, promise=FPR)
-        yield plain
+        given = field.members.form("ndarray"), FPR, partial(pool.slices, "ndarray")
+        fused = any(adapter.name == "BinaryFuseFilter" for adapter in field.adapters)
+        for plain in (limits.plain_loop, *([limits.plain_fuse_loop] if fused else [])):
+            loop = plain(*given)
+            loop.check = partial(judge, promise=FPR)
+            yield loop
     elif field.kind != "int":
         yield limits.hash_limit(partial(pool.slices, "arrow"))
     for adapter in field.adapters:
