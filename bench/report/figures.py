@@ -21,6 +21,7 @@ _AWAY = [4 + sign * far for far in range(0, 90, 4) for sign in (-1, 1)]  # of a 
 _MOST_TICKS = 9  # to either side of 1
 _LEAST_TICKS, _APART = 3, 34  # on an axis; pixels from tick to tick of a ruler
 _CHAR, _LINE = 6.0, 13.0  # of an 11 px label
+_LEAST_NAMES, _LONGEST_NAME = 132.0, 36  # pixels, characters beside the lines of a chart
 _SLOT = 6  # pixels from slot to slot
 _GLYPHS = (
     "m-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0",  # circle
@@ -119,7 +120,8 @@ def curves(
     lines: Sequence[Line], across: Axis, up: Axis, marks: dict[str, int], title: str, description: str
 ) -> str:
     """Draw costs over size, both logarithmic, with the machine's cache sizes."""
-    x = Scale((p[0] for line in lines for p in line.points), _LEFT, WIDTH - 158, 0.02)
+    room = max(_LEAST_NAMES, *(_CHAR * len(_short(line.name, _LONGEST_NAME)) for line in lines))
+    x = Scale((p[0] for line in lines for p in line.points), _LEFT, WIDTH - room - 26, 0.02)
     y = Scale((p[1] for line in lines for p in line.points), HEIGHT - _BOTTOM, _TOP + 12)
     caches = "".join(
         f'<path class="mark" d="M{x(size):.0f} {_TOP}V{HEIGHT - _BOTTOM}"/>'
@@ -129,7 +131,7 @@ def curves(
     )
     ends = sorted((y(line.points[-1][1]), i) for i, line in enumerate(lines))
     spread = dict(zip((i for _, i in ends), _spread([end for end, _ in ends]), strict=True))
-    drawn = "".join(_curve(line, i, x, y, spread[i]) for i, line in enumerate(lines))
+    drawn = "".join(_curve(line, i, x, y, (WIDTH - room - 6, spread[i])) for i, line in enumerate(lines))
     return _svg(title, description, _x_axis(x, across) + _y_axis(y, up) + caches + drawn)
 
 
@@ -219,15 +221,15 @@ def _y_axis(y: Scale, axis: Axis) -> str:
     return f'<path class="grid" d="{grid}"/><g class="t end">{names}</g>{name}'
 
 
-def _curve(line: Line, number: int, x: Scale, y: Scale, label_y: float) -> str:
+def _curve(line: Line, number: int, x: Scale, y: Scale, label: tuple[float, float]) -> str:
     at = [(x(a), y(b)) for a, b in line.points]
     path = " ".join(f"{a:.0f} {b:.0f}" for a, b in at)
-    start, glyph = WIDTH - 138, f"g{number % len(_GLYPHS)}"
-    leader = f"M{at[-1][0] + 5:.0f} {at[-1][1]:.0f}L{start - 16} {label_y:.0f}"
+    (start, label_y), glyph = label, f"g{number % len(_GLYPHS)}"
+    leader = f"M{at[-1][0] + 5:.0f} {at[-1][1]:.0f}L{start - 16:.0f} {label_y:.0f}"
     return (
         f'<g class="{escape(line.role)}"><path class="line {glyph}" d="M{path}"/>'
-        f'<path class="lead" d="{leader}"/><path class="{glyph}" d="M{start - 9} {label_y:.0f}h0"/>'
-        f'<text x="{start}" y="{label_y + 4:.0f}">{escape(_short(line.name, 22))}</text></g>'
+        f'<path class="lead" d="{leader}"/><path class="{glyph}" d="M{start - 9:.0f} {label_y:.0f}h0"/>'
+        f'<text x="{start:.0f}" y="{label_y + 4:.0f}">{escape(_short(line.name, _LONGEST_NAME))}</text></g>'
     )
 
 

@@ -28,7 +28,7 @@ SPACES = (10.0, 14.0)
 """Bits per key within which the table of costs chooses beside choosing freely."""
 _RATE, _SPACE = "fpr", "bits_per_key"
 _LEAST_SHARES = 3  # of hits, in the customary table
-_STEPS = 8  # points of a curve for every power of ten
+_STEPS = 3  # points of a curve for every power of ten
 
 
 class Sheet(NamedTuple):
