@@ -125,11 +125,15 @@ def target_has(feature: str) -> bool:
 
 def kernel(function: F) -> F:
     """Compile ``function`` on first call, without the GIL, cached on disk under its family's stamp."""
-    compiled = njit(nogil=True, error_model="numpy")(function)
+    return cast("F", cached(njit(nogil=True, error_model="numpy")(function), function))
+
+
+def cached(compiled: Any, function: Callable[..., Any]) -> Any:
+    """Keep on disk what is compiled of ``function``."""
     if _INTERNALS and hasattr(compiled, "_cache"):
         with contextlib.suppress(AttributeError, TypeError, RuntimeError, OSError):  # uncached then
             compiled._cache = _Cache(function)
-    return cast("F", compiled)
+    return compiled
 
 
 def inlined(function: F) -> F:

@@ -79,7 +79,7 @@ class OneBitFilter(BitFilter):
     ) -> None:
         only_one(fpr=fpr, bits_per_key=bits_per_key)
         self.capacity = check_capacity(capacity)
-        self._hasher = house_hasher(seed)
+        self._use(house_hasher(seed))
         if bits_per_key is None:
             if (rate := check_fpr(DEFAULT_FPR if fpr is None else fpr)) < MIN_FPR:
                 raise ValueError(f"fpr={fpr} is below {MIN_FPR}; BloomFilter has such rates in less memory")

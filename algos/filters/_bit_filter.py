@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class BitFilter(GrowingFilter):
     """A filter of bits that are only ever set, planned for ``capacity`` keys: it merges by OR."""
 
-    __slots__ = ("_hasher", "_words", "capacity")
+    __slots__ = ("_words", "capacity")
     _words: Any
     capacity: int
 
@@ -93,7 +93,7 @@ class BitFilter(GrowingFilter):
         """Make a filter of what all of them store."""
         self = cls.__new__(cls)
         self.capacity = parameters.integer("capacity", 1, MAX_CAPACITY)
-        self._hasher = house_hasher(parameters.integer("seed", 0, (1 << 64) - 1))
+        self._use(house_hasher(parameters.integer("seed", 0, (1 << 64) - 1)))
         self._take_words(payload, unit, dtype, most)
         return self
 
@@ -130,7 +130,7 @@ class HashCountFilter(BitFilter):
     ) -> None:
         only_one(fpr=fpr, bits_per_key=bits_per_key)
         self.capacity = check_capacity(capacity)
-        self._hasher = house_hasher(seed)
+        self._use(house_hasher(seed))
         if bits_per_key is None:
             per_key, self.hash_count = self._size_for(check_fpr(DEFAULT_FPR if fpr is None else fpr))
         else:

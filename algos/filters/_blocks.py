@@ -188,6 +188,12 @@ def block_start(h: Any, blocks: Any) -> Any:
 
 
 @inlined
+def holds(words: Any, h: Any) -> Any:
+    """Tell whether all bits of a single hash are set."""
+    return block_test(words, block_start(h, U64(words.size >> 3)), lane_key(words, h))
+
+
+@inlined
 def _read_ahead(keys: Any, lo: Any) -> None:
     for j in range(lo + KEYS_AHEAD, min(lo + KEYS_AHEAD + BATCH, keys.size), 8):
         prefetch(keys, j)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from algos._bits import U1, U6, U32_, U63, U64, mulhi, prefetch, rotl
+from algos._fastcall import NUMBER, WORDS64, answer, array, hash_of, number, scalar
 from algos._jit import inlined, kernel
 from algos.hashing.splitmix64 import GAMMA
 
@@ -62,6 +63,25 @@ def contains(words: Any, hash_count: Any, hashes: Any, out: Any) -> None:
             left = kept
         for j in range(left):
             out[members[j]] = True
+
+
+@inlined
+def holds(words: Any, hash_count: Any, h: Any) -> Any:
+    """Tell whether all bits of a single hash are set."""
+    bits, point, step = U64(words.size) << U6, h, first_step(h)
+    for i in range(hash_count):
+        p = position(point, bits)
+        if (words[p >> U6] >> (p & U63)) & U1 == U64(0):
+            return False
+        point += step
+        step += U64(i) * GAMMA
+    return True
+
+
+@scalar(WORDS64, NUMBER)
+def ask(key: Any, seed: Any, held: Any, hash_count: Any) -> Any:
+    """Look a single key up, wherever the bits are."""
+    return answer(key, seed, holds(array(held), number(hash_count), hash_of(key, seed)))
 
 
 @inlined

@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 class Filter(ABC):
     """The face of a filter: one batch loop, one serialised form."""
 
-    __slots__ = ()
+    __slots__ = ("_hasher", "_scalar_seed")
     _VERSION = 1
     _hasher: KeyHasher
+
+    def _use(self, hasher: KeyHasher) -> None:
+        """Hash keys by ``hasher`` from now on."""
+        self._hasher, self._scalar_seed = hasher, hasher.scalar_seed
 
     @abstractmethod
     def _probe(self, hashes: Any, out: Any) -> None:
@@ -90,6 +94,10 @@ class Filter(ABC):
         return out
 
     def __contains__(self, key: Any) -> bool:
+        return self._contains_one(key)
+
+    def _contains_one(self, key: Any) -> bool:
+        """Look one key up in the way of the batches, whatever it is."""
         hashes = self._hasher.one(key)
         if hashes is None:
             return False

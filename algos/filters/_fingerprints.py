@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from algos._bits import U32_, U64, aligned_zeros, prefetch
+from algos._bits import U1, U2, U8, U32_, U64, aligned_zeros, prefetch
 from algos._jit import inlined
 from algos.errors import CorruptDataError
 from algos.filters._checks import DEFAULT_FPR, check_fpr, check_hashes, only_one
@@ -40,6 +40,14 @@ def holds3(state: Any, k: Any) -> Any:
     """Tell whether they XOR to the key's own."""
     fingerprints, at0, at1, at2, mine = state
     return fingerprints[at0[k]] ^ fingerprints[at1[k]] ^ fingerprints[at2[k]] == mine[k]
+
+
+@inlined
+def fingerprint(data: Any, at: Any, bits: Any) -> Any:
+    """Read one of the fingerprints in an array of bytes."""
+    if bits == U8:
+        return U64(data[at])
+    return U64(data[U2 * at]) | (U64(data[U2 * at + U1]) << U8)
 
 
 def checked(hashes: Any, fpr: Any, bits: Any) -> tuple[NDArray[np.uint64], int]:

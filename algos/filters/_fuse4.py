@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import U1, U2, U3, U64, mulhi32, prefetch
+from algos._bits import U1, U2, U3, U8, U64, mulhi32, prefetch
+from algos._fastcall import BYTES, NUMBER, answer, array, hash_of, number, scalar
 from algos._jit import inlined, kernel
-from algos.filters._fingerprints import own
+from algos.filters._fingerprints import fingerprint, own
 from algos.filters._pipeline import overlap
 from algos.hashing.murmur3_128 import fmix64
 
@@ -62,6 +63,16 @@ def contains4(
             at0[new + j], at1[new + j], at2[new + j], at3[new + j] = p
             mine[new + j] = own(h, mask)
         overlap(_fetch, _holds, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
+
+
+@scalar(BYTES, NUMBER, NUMBER, NUMBER, NUMBER)
+def ask(key: Any, seed: Any, held: Any, width: Any, fuse_seed: Any, length: Any, keys: Any) -> Any:
+    data, h = array(held), fmix64(hash_of(key, seed) + number(fuse_seed))
+    bits, segment = number(width), number(length)
+    span, found = U64(data.size) * U8 // bits - U3 * segment, U64(0)
+    for at in _positions(h, segment, span):
+        found ^= fingerprint(data, at, bits)
+    return answer(key, seed, (found == own(h, (U1 << bits) - U1)) & (number(keys) != U64(0)))
 
 
 @kernel

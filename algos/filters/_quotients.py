@@ -100,7 +100,7 @@ def _free(words: Any, offsets: Any, q: Any, r: Any) -> Any:
 
 
 @inlined
-def _find(words: Any, offsets: Any, q: Any, r: Any, value: Any) -> tuple[Any, Any, Any]:
+def find(words: Any, offsets: Any, q: Any, r: Any, value: Any) -> tuple[Any, Any, Any]:
     """Return whether a run holds a remainder, the first slot with one not below it, and the slot behind.
 
     For a quotient without a run the slot is where its run would begin.
@@ -128,7 +128,7 @@ def _move(offsets: Any, q: Any, last: Any, by: Any) -> None:
 def _insert(words: Any, offsets: Any, f: Any, r: Any) -> Any:
     """Insert a fingerprint: 1 if it is new, 0 if it was there already, -1 if there is no room."""
     q, value = f >> r, f & ((U1 << r) - U1)
-    found, at, behind = _find(words, offsets, q, r, value)
+    found, at, behind = find(words, offsets, q, r, value)
     free = _free(words, offsets, q, r)
     if free >= U64(offsets.size) << U6 or free - q >= U64(OVERFLOW):
         return -1
@@ -166,7 +166,7 @@ def _next_quotient(words: Any, q: Any, blocks: Any, r: Any) -> Any:
 def _take(words: Any, offsets: Any, f: Any, r: Any) -> Any:
     """Remove a fingerprint once; tell whether it was there. What stood too far back moves up."""
     q, value = f >> r, f & ((U1 << r) - U1)
-    found, at, behind = _find(words, offsets, q, r, value)
+    found, at, behind = find(words, offsets, q, r, value)
     if not found:
         return False
     last, run, blocks = behind - U1, q, U64(offsets.size)
@@ -209,7 +209,7 @@ def contains(words: Any, offsets: Any, r: Any, drop: Any, hashes: Any, out: Any)
         if i + AHEAD < n:
             _fetch(words, hashes[i + AHEAD] >> drop, r)
         f = hashes[i] >> drop
-        out[i] = _find(words, offsets, f >> r, r, f & ((U1 << r) - U1))[0]
+        out[i] = find(words, offsets, f >> r, r, f & ((U1 << r) - U1))[0]
 
 
 @kernel

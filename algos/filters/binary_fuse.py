@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from algos._bits import U1, U2, U64, aligned_zeros, mulhi32
+from algos._bits import U1, U2, U8, U64, aligned_zeros, mulhi32
+from algos._fastcall import BYTES, NUMBER, answer, array, hash_of, number, scalar
 from algos._jit import inlined, kernel
 from algos.errors import HotpathError
+from algos.filters import _fuse4
 from algos.filters._common import StaticFilter, distinct, house_hasher
 from algos.filters._fingerprints import (
     DTYPES,
@@ -30,6 +32,7 @@ from algos.filters._fingerprints import (
     MAX_KEYS,
     checked,
     fetch3,
+    fingerprint,
     holds3,
     own,
     seeds,
@@ -77,6 +80,16 @@ def _contains(
             at0[new + j], at1[new + j], at2[new + j] = positions(h, segment, span)
             mine[new + j] = own(h, mask)
         overlap(fetch3, holds3, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
+
+
+@scalar(BYTES, NUMBER, NUMBER, NUMBER, NUMBER)
+def _ask3(key: Any, seed: Any, held: Any, width: Any, fuse_seed: Any, length: Any, keys: Any) -> Any:
+    data, h = array(held), fmix64(hash_of(key, seed) + number(fuse_seed))
+    bits, segment = number(width), number(length)
+    span, found = U64(data.size) * U8 // bits - U2 * segment, U64(0)
+    for at in positions(h, segment, span):
+        found ^= fingerprint(data, at, bits)
+    return answer(key, seed, (found == own(h, (U1 << bits) - U1)) & (number(keys) != U64(0)))
 
 
 @kernel
@@ -226,16 +239,17 @@ class BinaryFuseFilter(StaticFilter):
     array([ True,  True, False])
     """
 
-    __slots__ = ("_fingerprints", "_fuse_seed", "_hasher", "_keys", "arity", "bits")
+    __slots__ = ("_fingerprints", "_fuse_seed", "_keys", "_segment", "arity", "bits")
 
     def _set_up(
         self, bits: int, arity: int, seed: int, fuse_seed: int, fingerprints: NDArray[Any], keys: int
     ) -> None:
         self.bits, self.arity = bits, arity
-        self._hasher = house_hasher(seed)
+        self._use(house_hasher(seed))
         self._fuse_seed = fuse_seed
         self._fingerprints = fingerprints
         self._keys = keys
+        self._segment, _ = _geometry(keys, arity)
 
     @classmethod
     def build_hashes(
@@ -255,6 +269,19 @@ class BinaryFuseFilter(StaticFilter):
         self._set_up(bits, int(arity), seed, *_construct(hashes, bits, int(arity)))
         return self
 
+    def __contains__(self, key: Any) -> bool:
+        ask = _ask3 if self.arity == 3 else _fuse4.ask
+        found = ask(
+            key,
+            self._scalar_seed,
+            self._fingerprints,
+            self.bits,
+            self._fuse_seed,
+            self._segment,
+            self._keys,
+        )
+        return self._contains_one(key) if found is None else found
+
     def _probe(self, hashes: Any, out: Any) -> None:
         if not self._keys:
             out[:] = False
@@ -264,8 +291,8 @@ class BinaryFuseFilter(StaticFilter):
 
     def _numbers(self) -> tuple[Any, Any, Any, Any]:
         """Return a fingerprint's mask, the fuse's seed, a segment's length, the span of first positions."""
-        segment, count = _geometry(self._keys, self.arity)
-        return U64((1 << self.bits) - 1), U64(self._fuse_seed), U64(segment), U64(count * segment)
+        span = self._fingerprints.size - (self.arity - 1) * self._segment
+        return U64((1 << self.bits) - 1), U64(self._fuse_seed), U64(self._segment), U64(span)
 
     def _parameters(self) -> dict[str, Any]:
         return {

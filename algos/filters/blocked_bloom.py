@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from algos._bits import M32, U1, U3, U6, U32, U32_, U63, U64, prefetch
+from algos._fastcall import NUMBER, WORDS64, answer, array, hash_of, number, scalar
 from algos._jit import inlined, kernel
 from algos.filters._bit_filter import OneBlockFilter, invert, occupancy_law
 from algos.filters._pipeline import overlap
@@ -47,9 +48,14 @@ def _fetch(state: Any, k: Any) -> None:
 
 @inlined
 def _test(state: Any, k: Any) -> Any:
-    """Tell whether all of a key's bits are set, without a branch on what is there."""
     words, starts, lower, hash_count = state
-    start, x, hit = starts[k], lower[k], U1
+    return _all_set(words, starts[k], lower[k], hash_count)
+
+
+@inlined
+def _all_set(words: Any, start: Any, x: Any, hash_count: Any) -> Any:
+    """Tell whether all of a key's bits are set, without a branch on what is there."""
+    hit = U1
     for _ in range(hash_count):
         p = U64(x >> U32(23))
         hit &= words[start + (p >> U6)] >> (p & U63)
@@ -83,6 +89,13 @@ def _contains(words: Any, hash_count: Any, hashes: Any, out: Any) -> None:
             starts[new + j] = _start(hashes[lo + j], lines)
             lower[new + j] = U32(hashes[lo + j] & M32)
         overlap(_fetch, _test, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
+
+
+@scalar(WORDS64, NUMBER)
+def _ask(key: Any, seed: Any, held: Any, hash_count: Any) -> Any:
+    words, h = array(held), hash_of(key, seed)
+    start = _start(h, U64(words.size >> 3))
+    return answer(key, seed, _all_set(words, start, U32(h & M32), number(hash_count)))
 
 
 @kernel
@@ -126,6 +139,10 @@ class BlockedBloomFilter(OneBlockFilter):
     BLOCK_BITS, MAX_BLOCKS, MAX_HASHES = 512, 1 << 32, 24
     _size_for = staticmethod(_size_for)
     _hashes_for = staticmethod(_hashes_for)
+
+    def __contains__(self, key: Any) -> bool:
+        found = _ask(key, self._scalar_seed, self._words, self.hash_count)
+        return self._contains_one(key) if found is None else found
 
     def _probe(self, hashes: Any, out: Any) -> None:
         _contains(self._words, self.hash_count, hashes, out)

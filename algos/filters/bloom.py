@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from algos.filters import _bloom
 from algos.filters._bit_filter import HashCountFilter
 from algos.filters._bloom import LN2, MAX_HASHES, add, contains, found_now, law, size_for
 from algos.filters._checks import MAX_CAPACITY, check_count
@@ -52,6 +53,10 @@ class BloomFilter(HashCountFilter):
         if count is None:
             return found_now(self._words, self.hash_count)
         return law(8 * self.nbytes, self.hash_count, check_count(count))
+
+    def __contains__(self, key: Any) -> bool:
+        found = _bloom.ask(key, self._scalar_seed, self._words, self.hash_count)
+        return self._contains_one(key) if found is None else found
 
     def _probe(self, hashes: Any, out: Any) -> None:
         contains(self._words, self.hash_count, hashes, out)

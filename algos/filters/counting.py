@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import U1, U2, U64, aligned_zeros, prefetch
+from algos._fastcall import NUMBER, WORDS64, answer, array, hash_of, number, scalar
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
 from algos.filters._bloom import LN2, MAX_HASHES, first_step, law, position, size_for
@@ -104,6 +105,13 @@ def _contains(words: Any, hash_count: Any, counters: Any, hashes: Any, out: Any)
         out[i] = _found(words, hash_count, counters, hashes[i])
 
 
+@scalar(WORDS64, NUMBER)
+def _ask(key: Any, seed: Any, held: Any, hash_count: Any) -> Any:
+    words = array(held)
+    counters = U64(words.size) << _U4
+    return answer(key, seed, _found(words, number(hash_count), counters, hash_of(key, seed)))
+
+
 @kernel
 def _add(words: Any, hash_count: Any, counters: Any, hashes: Any, new: Any) -> None:
     """Add one key after the other; ``new`` (bool[n]) notes which were not found before."""
@@ -149,14 +157,14 @@ class CountingBloomFilter(RemovableFilter):
     (True, [False, True])
     """
 
-    __slots__ = ("_counters", "_hasher", "_words", "capacity", "hash_count")
+    __slots__ = ("_counters", "_words", "capacity", "hash_count")
 
     def __init__(
         self, capacity: int, fpr: float | None = None, bits_per_key: float | None = None, *, seed: int = 0
     ) -> None:
         only_one(fpr=fpr, bits_per_key=bits_per_key)
         self.capacity = check_capacity(capacity)
-        self._hasher = house_hasher(seed)
+        self._use(house_hasher(seed))
         if bits_per_key is None:
             per_key, self.hash_count = size_for(check_fpr(DEFAULT_FPR if fpr is None else fpr))
         else:
@@ -200,6 +208,10 @@ class CountingBloomFilter(RemovableFilter):
     def _remove(self, hashes: Any, out: Any) -> None:
         _remove(self._words, self.hash_count, self._counters, hashes, out)
 
+    def __contains__(self, key: Any) -> bool:
+        found = _ask(key, self._scalar_seed, self._words, self.hash_count)
+        return self._contains_one(key) if found is None else found
+
     def _probe(self, hashes: Any, out: Any) -> None:
         _contains(self._words, self.hash_count, self._counters, hashes, out)
 
@@ -219,7 +231,7 @@ class CountingBloomFilter(RemovableFilter):
         self = cls.__new__(cls)
         self.capacity = parameters.integer("capacity", 1, MAX_CAPACITY)
         self.hash_count = parameters.integer("hash_count", 1, MAX_HASHES)
-        self._hasher = house_hasher(parameters.integer("seed", 0, (1 << 64) - 1))
+        self._use(house_hasher(parameters.integer("seed", 0, (1 << 64) - 1)))
         self._words = aligned_zeros(len(payload) // 8, np.uint64)
         self._words[:] = np.frombuffer(payload, "<u8")
         self._counters = U64(16 * self._words.size)

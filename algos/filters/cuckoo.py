@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import U1, U2, U32_, U63, U64, aligned_zeros, load64, prefetch, store64
+from algos._fastcall import BYTES, NUMBER, answer, array, hash_of, number, scalar
 from algos._jit import inlined, kernel
 from algos.errors import CapacityError, CorruptDataError
 from algos.filters._checks import DEFAULT_FPR, MAX_CAPACITY, check_capacity, check_count, check_fpr, only_one
@@ -104,6 +105,17 @@ def _contains(table: Any, bits: Any, buckets: Any, hashes: Any, out: Any) -> Non
             first[new + j], second[new + j] = bucket * stride, _other(bucket, f, buckets) * stride
             pattern[new + j] = f * ones
         overlap(_fetch, _test, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
+
+
+@scalar(BYTES, NUMBER, NUMBER)
+def _ask(key: Any, seed: Any, held: Any, width: Any, size: Any) -> Any:
+    table, h, bits, buckets = array(held), hash_of(key, seed), number(width), number(size)
+    stride, slot, ones = bits >> U1, (U1 << bits) - U1, _ones(bits)
+    f, bucket = _fingerprint(h, slot), _first(h, buckets)
+    a, b = load64(table, bucket * stride), load64(table, _other(bucket, f, buckets) * stride)
+    highs = ones << (bits - U1)
+    found = _has(a, f * ones, ones, slot, highs) | _has(b, f * ones, ones, slot, highs)
+    return answer(key, seed, found)
 
 
 @inlined
@@ -251,7 +263,7 @@ class CuckooFilter(RemovableFilter):
     array([ True, False,  True])
     """
 
-    __slots__ = ("_buckets", "_hasher", "_table", "_used", "bits", "capacity")
+    __slots__ = ("_buckets", "_table", "_used", "bits", "capacity")
 
     def __init__(
         self, capacity: int, fpr: float | None = None, bits: int | None = None, *, seed: int = 0
@@ -272,7 +284,7 @@ class CuckooFilter(RemovableFilter):
     def _set_up(self, capacity: int, bits: int, seed: int, buckets: int) -> None:
         self.capacity = capacity
         self.bits = bits
-        self._hasher = house_hasher(seed)
+        self._use(house_hasher(seed))
         self._buckets = buckets
         self._table = aligned_zeros(buckets * bits // 2 + PADDING, np.uint8)
 
@@ -320,6 +332,10 @@ class CuckooFilter(RemovableFilter):
         self._used += added
         if added < asked:
             raise self._full("a key found no place; the keys before it are in, it and those after it are not")
+
+    def __contains__(self, key: Any) -> bool:
+        found = _ask(key, self._scalar_seed, self._table, self.bits, self._buckets)
+        return self._contains_one(key) if found is None else found
 
     def _probe(self, hashes: Any, out: Any) -> None:
         _contains(self._table, self.bits, self._buckets, hashes, out)

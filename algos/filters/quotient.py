@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from algos._bits import U64, aligned_zeros
+from algos._bits import U1, U64, aligned_zeros
+from algos._fastcall import NUMBER, UINT16S, WORDS64, answer, array, hash_of, number, scalar
 from algos.errors import CapacityError, CorruptDataError
 from algos.filters._checks import DEFAULT_FPR, check_capacity, check_count, check_fpr, only_one
 from algos.filters._common import RemovableFilter, all_hashes, house_hasher
-from algos.filters._quotients import add, contains, fill, fingerprints, remove
+from algos.filters._quotients import add, contains, fill, find, fingerprints, remove
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,6 +50,14 @@ def _plan(capacity: int) -> int:
     return max(MIN_QUOTIENT_BITS, math.ceil(math.log2(capacity / LOAD)))
 
 
+@scalar(WORDS64, UINT16S, NUMBER, NUMBER)
+def _ask(key: Any, seed: Any, held: Any, ends: Any, width: Any, drop: Any) -> Any:
+    words, offsets, bits = array(held), array(ends), number(width)
+    f = hash_of(key, seed) >> number(drop)
+    found = find(words, offsets, f >> bits, bits, f & ((U1 << bits) - U1))[0]
+    return answer(key, seed, found)
+
+
 class QuotientFilter(RemovableFilter):
     """A quotient filter for at least ``capacity`` keys: keys can go, and it grows and merges without them.
 
@@ -66,7 +75,7 @@ class QuotientFilter(RemovableFilter):
     True
     """
 
-    __slots__ = ("_hasher", "_offsets", "_used", "_words", "bits", "quotient_bits")
+    __slots__ = ("_offsets", "_used", "_words", "bits", "quotient_bits")
 
     def __init__(
         self, capacity: int, fpr: float | None = None, bits: int | None = None, *, seed: int = 0
@@ -82,7 +91,7 @@ class QuotientFilter(RemovableFilter):
                 f"{quotient_bits} bits of quotient and {bits} of remainder are more than the {MAX_BITS} of a "
                 "fingerprint; ask for less"
             )
-        self._hasher = house_hasher(seed)
+        self._use(house_hasher(seed))
         self._clear(quotient_bits, int(bits))
 
     def _clear(self, quotient_bits: int, bits: int) -> None:
@@ -175,6 +184,11 @@ class QuotientFilter(RemovableFilter):
             raise CapacityError(f"{len(together):,} keys are too many for fingerprints of {mine[0]} bits")
         self._refill(quotient_bits, mine[0] - quotient_bits, together)
 
+    def __contains__(self, key: Any) -> bool:
+        drop = 64 - self.quotient_bits - self.bits
+        found = _ask(key, self._scalar_seed, self._words, self._offsets, self.bits, drop)
+        return self._contains_one(key) if found is None else found
+
     def _probe(self, hashes: Any, out: Any) -> None:
         contains(self._words, self._offsets, U64(self.bits), self._drop, hashes, out)
 
@@ -209,7 +223,7 @@ class QuotientFilter(RemovableFilter):
                 f"a table of 2**{quotient_bits} slots has {nbytes} bytes, not {len(payload)}"
             )
         self = cls.__new__(cls)
-        self._hasher = house_hasher(parameters.integer("seed", 0, (1 << 64) - 1))
+        self._use(house_hasher(parameters.integer("seed", 0, (1 << 64) - 1)))
         self._clear(quotient_bits, bits)
         self._words[:] = np.frombuffer(payload, "<u8")
         self._refill(quotient_bits, bits, self._stored())

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from algos._bits import M32, U6, U32_, U64, prefetch
+from algos._fastcall import NUMBER, WORDS64, answer, array, hash_of, number, scalar
 from algos._jit import inlined, kernel
 from algos.filters._bit_filter import OneBlockFilter, invert, occupancy_law
 from algos.filters._pipeline import overlap
@@ -71,6 +72,14 @@ def _contains(words: Any, hash_count: Any, hashes: Any, out: Any) -> None:
         overlap(_fetch, _test, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
 
 
+@scalar(WORDS64, NUMBER)
+def _ask(key: Any, seed: Any, held: Any, hash_count: Any) -> Any:
+    words, h = array(held), hash_of(key, seed)
+    mask = _mask(h, np.int64(number(hash_count)))
+    found = words[_word(h, U64(words.size))] & mask == mask
+    return answer(key, seed, found)
+
+
 @kernel
 def _add(words: Any, hash_count: Any, hashes: Any, new: Any) -> None:
     """Add one key after the other; ``new`` (bool[n]) notes which had a bit that was not set."""
@@ -111,6 +120,10 @@ class RegisterBlockedBloomFilter(OneBlockFilter):
     BLOCK_BITS, MAX_BLOCKS, MAX_HASHES = 64, 1 << 32, MAX_HASHES
     _size_for = staticmethod(_size_for)
     _hashes_for = staticmethod(_hashes_for)
+
+    def __contains__(self, key: Any) -> bool:
+        found = _ask(key, self._scalar_seed, self._words, self.hash_count)
+        return self._contains_one(key) if found is None else found
 
     def _probe(self, hashes: Any, out: Any) -> None:
         _contains(self._words, self.hash_count, hashes, out)

@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from algos._bits import U1, U6, U63, U64, aligned_zeros, mulhi, popcount, prefetch, trailing_zeros
+from algos._bits import U1, U2, U6, U63, U64, aligned_zeros, mulhi, popcount, prefetch, trailing_zeros
+from algos._fastcall import NUMBER, WORDS64, answer, array, hash_of, number, scalar
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
 from algos.filters._checks import DEFAULT_FPR, check_fpr, check_hashes, only_one
@@ -145,6 +146,14 @@ def _contains(table: Any, bits: Any, starts: Any, hashes: Any, out: Any) -> None
         overlap(_fetch, _test, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
 
 
+@scalar(WORDS64, NUMBER, NUMBER)
+def _ask(key: Any, seed: Any, held: Any, width: Any, keys: Any) -> Any:
+    table, h, bits = array(held), fmix64(hash_of(key, seed) + GAMMA), number(width)
+    starts = (U64(table.size) // bits - U2) * U64(WIDTH) + U1
+    found = _holds(table, bits, _start(h, starts), _rows(h))
+    return answer(key, seed, found & (number(keys) != U64(0)))
+
+
 def _table_rows(keys: int, bits: int) -> int:
     """Return the rows of the table: those the band needs, in whole blocks."""
     per_key = 1.0 + (4.0 + bits / 4.0) / WIDTH
@@ -170,11 +179,11 @@ class RibbonFilter(StaticFilter):
     array([ True,  True, False])
     """
 
-    __slots__ = ("_hasher", "_keys", "_table", "bits")
+    __slots__ = ("_keys", "_table", "bits")
 
     def _set_up(self, bits: int, seed: int, keys: int) -> None:
         self.bits = bits
-        self._hasher = house_hasher(seed)
+        self._use(house_hasher(seed))
         self._keys = keys
         # One block more than there are rows, so that every equation can be read from two.
         self._table = aligned_zeros((_table_rows(keys, bits) // WIDTH + 1) * bits, np.uint64)
@@ -206,6 +215,10 @@ class RibbonFilter(StaticFilter):
     @property
     def _starts(self) -> Any:
         return U64(self._rows - WIDTH + 1)
+
+    def __contains__(self, key: Any) -> bool:
+        found = _ask(key, self._scalar_seed, self._table, self.bits, self._keys)
+        return self._contains_one(key) if found is None else found
 
     def _probe(self, hashes: Any, out: Any) -> None:
         if not self._keys:

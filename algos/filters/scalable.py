@@ -19,6 +19,7 @@ import numpy as np
 
 from algos._bits import aligned_zeros
 from algos.errors import CapacityError, CorruptDataError
+from algos.filters import _bloom
 from algos.filters._bloom import MIN_FPR, add, contains, found_now, law, words_for
 from algos.filters._checks import DEFAULT_FPR, MAX_CAPACITY, check_capacity, check_count, check_fpr
 from algos.filters._common import GrowingFilter, count_keys, house_hasher
@@ -58,7 +59,7 @@ class ScalableBloomFilter(GrowingFilter):
     (True, True, True)
     """
 
-    __slots__ = ("_hasher", "_layers", "_used", "capacity", "fpr")
+    __slots__ = ("_layers", "_used", "capacity", "fpr")
 
     def __init__(self, capacity: int, fpr: float | None = None, *, seed: int = 0) -> None:
         fpr = check_fpr(DEFAULT_FPR if fpr is None else fpr)
@@ -70,7 +71,7 @@ class ScalableBloomFilter(GrowingFilter):
 
     def _set_up(self, capacity: int, fpr: float, seed: int) -> None:
         self.capacity, self.fpr = capacity, fpr
-        self._hasher = house_hasher(seed)
+        self._use(house_hasher(seed))
 
     def _plan(self, number: int) -> tuple[int, float]:
         """Return a layer's capacity and false-positive rate."""
@@ -128,6 +129,15 @@ class ScalableBloomFilter(GrowingFilter):
             missed *= 1.0 - law(64 * words, hash_count, min(left, capacity))
             left, number = left - min(left, capacity), number + 1
         return 1.0 - missed
+
+    def __contains__(self, key: Any) -> bool:
+        for layer in reversed(self._layers):
+            found = _bloom.ask(key, self._scalar_seed, layer.words, layer.hash_count)
+            if found is None:
+                return self._contains_one(key)
+            if found:
+                return True
+        return False
 
     def _probe(self, hashes: Any, out: Any) -> None:
         out[:] = self._layers[-1].contains(hashes)

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import aligned_zeros
+from algos._fastcall import WORDS32, answer, array, hash_of, scalar
 from algos.filters import _parquet
-from algos.filters._blocks import MAX_BLOCKS, EightLanes, bits_for
+from algos.filters._blocks import MAX_BLOCKS, EightLanes, bits_for, holds
 from algos.filters._checks import (
     DEFAULT_FPR,
     MAX_CAPACITY,
@@ -42,6 +43,11 @@ if TYPE_CHECKING:
 
 def _hasher(seed: int, physical_type: str | None) -> KeyHasher:
     return house_hasher(seed) if physical_type is None else _parquet.PlainHasher(physical_type, seed)
+
+
+@scalar(WORDS32)
+def _ask(key: Any, seed: Any, held: Any) -> Any:
+    return answer(key, seed, holds(array(held), hash_of(key, seed)))
 
 
 class SplitBlockBloomFilter(EightLanes):
@@ -93,7 +99,7 @@ class SplitBlockBloomFilter(EightLanes):
     def _set_up(self, capacity: int, seed: int, physical_type: str | None) -> None:
         self.capacity = capacity
         self.physical_type = physical_type
-        self._hasher = _hasher(seed, physical_type)
+        self._use(_hasher(seed, physical_type))
 
     @classmethod
     def build(
@@ -153,6 +159,10 @@ class SplitBlockBloomFilter(EightLanes):
         self._words = aligned_zeros(words.size, np.uint32)
         self._words[:] = words
         return self
+
+    def __contains__(self, key: Any) -> bool:
+        found = _ask(key, self._scalar_seed, self._words)
+        return self._contains_one(key) if found is None else found
 
     def _parameters(self) -> dict[str, Any]:
         return {"capacity": self.capacity, "seed": self.seed, "physical_type": self.physical_type}

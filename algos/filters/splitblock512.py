@@ -20,12 +20,18 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import aligned_zeros
-from algos.filters._blocks import MAX_BLOCKS, EightLanes, bits_for
+from algos._fastcall import WORDS64, answer, array, hash_of, scalar
+from algos.filters._blocks import MAX_BLOCKS, EightLanes, bits_for, holds
 from algos.filters._checks import DEFAULT_FPR, check_bits_per_key, check_capacity, check_fpr, only_one
 from algos.filters._common import house_hasher
 
 if TYPE_CHECKING:
     from algos import _state
+
+
+@scalar(WORDS64)
+def _ask(key: Any, seed: Any, held: Any) -> Any:
+    return answer(key, seed, holds(array(held), hash_of(key, seed)))
 
 
 class SplitBlock512Filter(EightLanes):
@@ -47,7 +53,7 @@ class SplitBlock512Filter(EightLanes):
     ) -> None:
         only_one(fpr=fpr, bits_per_key=bits_per_key)
         self.capacity = check_capacity(capacity)
-        self._hasher = house_hasher(seed)
+        self._use(house_hasher(seed))
         if bits_per_key is None:
             per_key = bits_for(check_fpr(DEFAULT_FPR if fpr is None else fpr), 64)
         else:
@@ -56,6 +62,10 @@ class SplitBlock512Filter(EightLanes):
         if blocks > MAX_BLOCKS:
             raise ValueError(f"{blocks} blocks are more than the 2**32 a hash can choose from; ask for less")
         self._words = aligned_zeros(8 * blocks, np.uint64)
+
+    def __contains__(self, key: Any) -> bool:
+        found = _ask(key, self._scalar_seed, self._words)
+        return self._contains_one(key) if found is None else found
 
     def _parameters(self) -> dict[str, Any]:
         return {"capacity": self.capacity, "seed": self.seed}

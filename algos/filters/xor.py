@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from algos._bits import M32, U2, U32_, U64, aligned_zeros, rotl
+from algos._bits import M32, U1, U2, U8, U32_, U64, aligned_zeros, rotl
+from algos._fastcall import BYTES, NUMBER, answer, array, hash_of, number, scalar
 from algos._jit import inlined, kernel
 from algos.errors import HotpathError
 from algos.filters._common import StaticFilter, distinct, house_hasher
@@ -28,6 +29,7 @@ from algos.filters._fingerprints import (
     MAX_KEYS,
     checked,
     fetch3,
+    fingerprint,
     holds3,
     own,
     seeds,
@@ -70,6 +72,15 @@ def _contains(fingerprints: Any, mask: Any, seed: Any, third: Any, hashes: Any, 
             at0[new + j], at1[new + j], at2[new + j] = _positions(h, third)
             mine[new + j] = own(h, mask)
         overlap(fetch3, holds3, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
+
+
+@scalar(BYTES, NUMBER, NUMBER, NUMBER)
+def _ask(key: Any, seed: Any, held: Any, width: Any, xor_seed: Any, keys: Any) -> Any:
+    data, h, bits = array(held), fmix64(hash_of(key, seed) + number(xor_seed)), number(width)
+    found = U64(0)
+    for at in _positions(h, U64(data.size) * U8 // bits // U64(3)):
+        found ^= fingerprint(data, at, bits)
+    return answer(key, seed, (found == own(h, (U1 << bits) - U1)) & (number(keys) != U64(0)))
 
 
 @kernel
@@ -149,11 +160,11 @@ class XorFilter(StaticFilter):
     array([ True,  True, False])
     """
 
-    __slots__ = ("_fingerprints", "_hasher", "_keys", "_xor_seed", "bits")
+    __slots__ = ("_fingerprints", "_keys", "_xor_seed", "bits")
 
     def _set_up(self, bits: int, seed: int, keys: int, xor_seed: int, fingerprints: NDArray[Any]) -> None:
         self.bits = bits
-        self._hasher = house_hasher(seed)
+        self._use(house_hasher(seed))
         self._keys = keys
         self._xor_seed = xor_seed
         self._fingerprints = fingerprints
@@ -168,6 +179,10 @@ class XorFilter(StaticFilter):
         self = cls.__new__(cls)
         self._set_up(bits, seed, len(hashes), *_construct(hashes, bits))
         return self
+
+    def __contains__(self, key: Any) -> bool:
+        found = _ask(key, self._scalar_seed, self._fingerprints, self.bits, self._xor_seed, self._keys)
+        return self._contains_one(key) if found is None else found
 
     def _probe(self, hashes: Any, out: Any) -> None:
         if not self._keys:

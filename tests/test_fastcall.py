@@ -1,0 +1,198 @@
+"""Scalar calls past the dispatcher: they answer as batches do, whatever the key, and leak nothing.
+
+This is the contract that every release of Numba and NumPy has to keep; where it does not, the calls fall back to
+the way of the batches, and the same tests hold.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import pickle
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import config
+
+from algos import _fastcall
+from algos.filters import (
+    VARIANTS,
+    BinaryFuseFilter,
+    BloomFilter,
+    QuotientFilter,
+    ScalableBloomFilter,
+    SplitBlockBloomFilter,
+)
+
+NAMES = [variant.name for variant in VARIANTS]
+INTS = [0, 1, -1, 2, 2**31, -(2**31), 2**53 + 1, 2**62, 2**63 - 1, -(2**63), 2**63, 2**64 - 1]
+LENGTHS = [*range(20), 31, 32, 33, 64, 65, 96, 97, 127, 128, 129, 240, 241, 255, 256, 257, 1024, 1025, 5000]
+TEXTS = ["x" * n for n in LENGTHS] + ["é", "\u20ac" * 7, "\U0001f600" * 70, "a\x00b", "\x00"]
+OTHERS = [np.int32(5), np.uint64(2**63), np.float32(0.5), 1.5, -0.0, float("inf"), None, np.str_("abc")]
+PLANS: dict[str, list[dict[str, Any]]] = {
+    "BinaryFuseFilter": [{}, {"arity": 4}, {"bits": 16}, {"arity": 4, "bits": 16}],
+    "XorFilter": [{}, {"bits": 16}],
+    "CuckooFilter": [{}, {"bits": 8}, {"bits": 16}],
+    "RibbonFilter": [{}, {"bits": 1}, {"bits": 20}],
+}
+CASES = [(name, plan) for name in NAMES for plan in PLANS.get(name, [{}])]
+MODULES = [
+    "_bloom.ask",
+    "splitblock._ask",
+    "splitblock512._ask",
+    "blocked_bloom._ask",
+    "register_blocked._ask",
+    "counting._ask",
+    "cuckoo._ask",
+    "quotient._ask",
+    "xor._ask",
+    "binary_fuse._ask3",
+    "_fuse4.ask",
+    "ribbon._ask",
+]
+
+
+def built(name: str, keys: list[Any], **plan: Any) -> Any:
+    (variant,) = [variant for variant in VARIANTS if variant.name == name]
+    return variant.load().build(keys, **plan)
+
+
+def asked(held: Any, keys: list[Any]) -> list[bool]:
+    return [key in held for key in keys]
+
+
+def batched(held: Any, keys: list[Any]) -> list[bool]:
+    return [bool(held.contains_many([key])[0]) for key in keys]
+
+
+@pytest.mark.parametrize(("name", "plan"), CASES)
+def test_a_key_alone_is_answered_as_in_a_batch(name: str, plan: dict[str, Any]) -> None:
+    members = [int(k) for k in np.random.default_rng(1).integers(-(2**63), 2**63, 400)]
+    held = built(name, members, **plan)
+    assert all(asked(held, members))
+    strangers = [int(k) for k in np.random.default_rng(2).integers(-(2**63), 2**63, 1500)]
+    assert asked(held, strangers) == held.contains_many(strangers).tolist()
+    for keys in (INTS, TEXTS, [text.encode() for text in TEXTS], OTHERS):
+        assert asked(held, keys) == batched(held, keys)
+
+
+@pytest.mark.parametrize(("name", "plan"), CASES)
+def test_every_kind_of_member_is_found(name: str, plan: dict[str, Any]) -> None:
+    for keys in (INTS, TEXTS, [text.encode() for text in TEXTS]):
+        held = built(name, keys, **plan)
+        assert all(asked(held, keys))
+        assert all(asked(pickle.loads(pickle.dumps(held)), keys))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("seed", [1, 2**63 - 1, 2**63, 2**64 - 1])
+def test_the_seed_is_that_of_the_batch(name: str, seed: int) -> None:
+    held = built(name, TEXTS, seed=seed)
+    assert all(asked(held, TEXTS))
+    assert asked(held, INTS) == batched(held, INTS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_empty_filter_finds_nothing(name: str) -> None:
+    held = built(name, [])
+    assert not any(asked(held, [*range(300), *TEXTS, None]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("key", "error"),
+    [(True, TypeError), ([1], TypeError), (2**64, OverflowError), ("\ud800", ValueError), (1j, TypeError)],
+)
+def test_what_is_no_key_is_refused_by_name(name: str, key: Any, error: type[Exception]) -> None:
+    held = built(name, [1, 2, 3])
+    with pytest.raises(error) as scalar:
+        _ = key in held
+    with pytest.raises(error) as batch:
+        held.contains_many([key])
+    assert str(scalar.value) == str(batch.value)
+
+
+class Mine(int):
+    """A subclass is no ``int`` to a batch, and so not to a single call."""
+
+
+def test_subclasses_go_the_way_of_the_batch() -> None:
+    held = BloomFilter.build([7])
+    with pytest.raises(TypeError):
+        _ = Mine(7) in held
+
+
+def test_parquets_hash_is_not_the_house_hash() -> None:
+    held = SplitBlockBloomFilter.build(list(range(1000)), physical_type="int64")
+    assert all(asked(held, list(range(1000))))
+    assert asked(held, list(range(1000, 3000))) == held.contains_many(list(range(1000, 3000))).tolist()
+    with pytest.raises(TypeError):
+        _ = "text" in held
+
+
+def test_answers_follow_the_state_wherever_it_moves() -> None:
+    """The arrays are looked up at each call: growing, merging and folding put others in their place."""
+    quotients = QuotientFilter(100)
+    layers = ScalableBloomFilter(10)
+    for key in range(90):
+        quotients.add(key)
+        layers.add(key)
+        assert key in quotients
+        assert key in layers
+    quotients.grow()
+    assert all(asked(quotients, list(range(90))))
+    quotients.remove(3)
+    assert asked(quotients, [3]) == batched(quotients, [3])
+    quotients.merge(quotients)
+    assert all(asked(quotients, list(range(4, 90))))
+    parquet = SplitBlockBloomFilter(100_000, physical_type="int64")
+    parquet.add_many(list(range(50)))
+    parquet.fold(0.01)
+    assert all(asked(parquet, list(range(50))))
+
+
+def test_nothing_is_leaked() -> None:
+    held = BinaryFuseFilter.build(["key", "other"])
+    key, number, surrogate = "a key of its own \u20ac", 2**40 + 7, 2**64 - 1
+    counted = (key, number, surrogate, held._fingerprints, None, True, False)
+    asked(held, [key, number, surrogate, "key"])
+    gc.collect()
+    before = [sys.getrefcount(item) for item in counted]
+    for _ in range(2000):
+        asked(held, [key, number, surrogate, "key"])
+    after = [sys.getrefcount(item) for item in counted]
+    assert all(abs(a - b) < 50 for a, b in zip(after, before, strict=True))
+
+
+def test_many_threads_may_ask() -> None:
+    held = BloomFilter.build(list(range(0, 4000, 2)))
+    right = held.contains_many(list(range(4000))).tolist()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: asked(held, list(range(4000))), range(8)))
+    assert all(answers == right for answers in found)
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="interpreted kernels have no compiled call")
+def test_this_release_of_numba_and_numpy_keeps_the_contract() -> None:
+    """Each function has put its compiled wrapper, a builtin, in its own place."""
+    assert _fastcall.WORKS
+    for name in NAMES:
+        for plan in PLANS.get(name, [{}]):
+            _ = 5 in built(name, [1, 2], **plan)
+    for target in MODULES:
+        module, _, function = target.partition(".")
+        found = getattr(importlib.import_module(f"algos.filters.{module}"), function)
+        assert type(found) is type(len), target
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_the_contract_batches_answer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for target in MODULES:
+        module, _, function = target.partition(".")
+        monkeypatch.setattr(f"algos.filters.{module}.{function}", _fastcall._unknown)
+    held = built(name, TEXTS)
+    assert all(asked(held, TEXTS))
+    assert asked(held, INTS) == batched(held, INTS)
