@@ -1,4 +1,4 @@
-"""Scalar calls that cost what a call costs: kernels entered past Numba's dispatcher, keys hashed inside.
+"""Scalar calls that cost what a call costs: kernels entered past Numba's dispatcher.
 
 A dispatcher looks at the types of its arguments at every call, and unpacks each array with a dozen checks; in
 a filter that takes ten times as long as the lookup. A function made by ``scalar`` has one signature, so its
@@ -30,15 +30,13 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import NativeValue, box, intrinsic, models, register_model, unbox
 
-from algos._bits import U64
 from algos._jit import cached, inlined
-from algos.hashing.xxh3 import xxh3, xxh3_key, xxh3_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 NONE, INT, TEXT = 0, 1, 2
-"""What a key was: of no kind that is known here, a number, or bytes somewhere."""
+"""What a key is: of no kind that is known here, an int as a word, or bytes somewhere."""
 _DATA, _SHAPE, _STRIDES = 2, 4, 5
 """Where an array object keeps the address of its items, and those of its shape and strides, in words."""
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
@@ -208,7 +206,8 @@ def number(typingctx: Any, given: Any) -> Any:
 
 
 @intrinsic
-def _text_of(typingctx: Any, key: Any) -> Any:
+def text_of(typingctx: Any, key: Any) -> Any:
+    """View a key of kind ``TEXT`` as its bytes."""
     array_type = types.Array(types.uint8, 1, "C")
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -230,11 +229,9 @@ def _member(name: str, of: Any) -> Any:
     return read
 
 
-_kind_of, _word_of, _size_of = (
-    _member("kind", types.int64),
-    _member("word", types.uint64),
-    _member("size", types.uint64),
-)
+kind_of = _member("kind", types.int64)
+word_of = _member("word", types.uint64)
+size_of = _member("size", types.uint64)
 
 
 @intrinsic
@@ -246,18 +243,9 @@ def _as_answer(typingctx: Any, value: Any) -> Any:
 
 
 @inlined
-def hash_of(key: Any, seed: Any) -> Any:
-    """Hash a key by the house hash, XXH3-64, as batches are; 0 for what is of no known kind."""
-    kind, word, s = _kind_of(key), _word_of(key), _word_of(seed)
-    if kind == INT:
-        return xxh3_word(word, xxh3_key(s))
-    return xxh3(_text_of(key), U64(0), _size_of(key), s) if kind == TEXT else U64(0)
-
-
-@inlined
 def answer(key: Any, seed: Any, found: Any) -> Any:
     """Make an answer of ``found``: None if key or seed are of no known kind."""
-    known = (_kind_of(key) != NONE) & (_kind_of(seed) == INT)
+    known = (kind_of(key) != NONE) & (kind_of(seed) == INT)
     return _as_answer(np.int64(found) if known else np.int64(-1))
 
 

@@ -1,7 +1,7 @@
 """Scalar calls past the dispatcher: they answer as batches do, whatever the key, and leak nothing.
 
-This is the contract that every release of Numba and NumPy has to keep; where it does not, the calls fall back to
-the way of the batches, and the same tests hold.
+This is the contract that every release of Numba and NumPy has to keep; where it does not, the calls fall back
+to the way of the batches, and the same tests hold.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib
 import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import numpy as np
@@ -171,8 +172,8 @@ def test_many_threads_may_ask() -> None:
     held = BloomFilter.build(list(range(0, 4000, 2)))
     right = held.contains_many(list(range(4000))).tolist()
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: asked(held, list(range(4000))), range(8)))
-    assert all(answers == right for answers in found)
+        jobs = [pool.submit(copy_context().run, asked, held, list(range(4000))) for _ in range(8)]
+    assert all(job.result() == right for job in jobs)
 
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="interpreted kernels have no compiled call")

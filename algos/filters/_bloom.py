@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from algos._bits import U1, U6, U32_, U63, U64, mulhi, prefetch, rotl
-from algos._fastcall import NUMBER, WORDS64, answer, array, hash_of, number, scalar
+from algos._fastcall import NUMBER, WORDS64, answer, array, number, scalar
 from algos._jit import inlined, kernel
+from algos.hashing.scalar import hash_of
 from algos.hashing.splitmix64 import GAMMA
 
 LN2 = math.log(2.0)

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from algos._bits import U1, U2, U3, U8, U64, mulhi32, prefetch
-from algos._fastcall import BYTES, NUMBER, answer, array, hash_of, number, scalar
+from algos._fastcall import BYTES, NUMBER, answer, array, number, scalar
 from algos._jit import inlined, kernel
 from algos.filters._fingerprints import fingerprint, own
 from algos.filters._pipeline import overlap
 from algos.hashing.murmur3_128 import fmix64
+from algos.hashing.scalar import hash_of
 
 BATCH = 64
 """Keys per step of a lookup: four lines each in flight."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import U1, U2, U8, U64, aligned_zeros, mulhi32
-from algos._fastcall import BYTES, NUMBER, answer, array, hash_of, number, scalar
+from algos._fastcall import BYTES, NUMBER, answer, array, number, scalar
 from algos._jit import inlined, kernel
 from algos.errors import HotpathError
 from algos.filters import _fuse4
@@ -41,6 +41,7 @@ from algos.filters._fingerprints import (
 from algos.filters._fuse4 import assign4, contains4, gather4, peel4
 from algos.filters._pipeline import overlap
 from algos.hashing.murmur3_128 import fmix64
+from algos.hashing.scalar import hash_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from algos._bits import M32, U1, U3, U6, U32, U32_, U63, U64, prefetch
-from algos._fastcall import NUMBER, WORDS64, answer, array, hash_of, number, scalar
+from algos._fastcall import NUMBER, WORDS64, answer, array, number, scalar
 from algos._jit import inlined, kernel
 from algos.filters._bit_filter import OneBlockFilter, invert, occupancy_law
 from algos.filters._pipeline import overlap
+from algos.hashing.scalar import hash_of
 
 GOLDEN = U32(0x9E3779B9)
 MILLIBITS = (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import U1, U2, U64, aligned_zeros, prefetch
-from algos._fastcall import NUMBER, WORDS64, answer, array, hash_of, number, scalar
+from algos._fastcall import NUMBER, WORDS64, answer, array, number, scalar
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
 from algos.filters._bloom import LN2, MAX_HASHES, first_step, law, position, size_for
@@ -29,6 +29,7 @@ from algos.filters._checks import (
     only_one,
 )
 from algos.filters._common import RemovableFilter, count_keys, house_hasher
+from algos.hashing.scalar import hash_of
 from algos.hashing.splitmix64 import GAMMA
 
 if TYPE_CHECKING:

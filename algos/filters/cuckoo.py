@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import U1, U2, U32_, U63, U64, aligned_zeros, load64, prefetch, store64
-from algos._fastcall import BYTES, NUMBER, answer, array, hash_of, number, scalar
+from algos._fastcall import BYTES, NUMBER, answer, array, number, scalar
 from algos._jit import inlined, kernel
 from algos.errors import CapacityError, CorruptDataError
 from algos.filters._checks import DEFAULT_FPR, MAX_CAPACITY, check_capacity, check_count, check_fpr, only_one
 from algos.filters._common import RemovableFilter, all_hashes, distinct, house_hasher
 from algos.filters._pipeline import overlap
+from algos.hashing.scalar import hash_of
 from algos.hashing.splitmix64 import GAMMA
 
 if TYPE_CHECKING:

@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import U1, U64, aligned_zeros
-from algos._fastcall import NUMBER, UINT16S, WORDS64, answer, array, hash_of, number, scalar
+from algos._fastcall import NUMBER, UINT16S, WORDS64, answer, array, number, scalar
 from algos.errors import CapacityError, CorruptDataError
 from algos.filters._checks import DEFAULT_FPR, check_capacity, check_count, check_fpr, only_one
 from algos.filters._common import RemovableFilter, all_hashes, house_hasher
 from algos.filters._quotients import add, contains, fill, find, fingerprints, remove
+from algos.hashing.scalar import hash_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from algos._bits import M32, U6, U32_, U64, prefetch
-from algos._fastcall import NUMBER, WORDS64, answer, array, hash_of, number, scalar
+from algos._fastcall import NUMBER, WORDS64, answer, array, number, scalar
 from algos._jit import inlined, kernel
 from algos.filters._bit_filter import OneBlockFilter, invert, occupancy_law
 from algos.filters._pipeline import overlap
+from algos.hashing.scalar import hash_of
 from algos.hashing.splitmix64 import GAMMA
 
 MAX_HASHES = 8  # of six bits each: the lower ones of a product are of no quality

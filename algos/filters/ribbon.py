@@ -27,13 +27,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import U1, U2, U6, U63, U64, aligned_zeros, mulhi, popcount, prefetch, trailing_zeros
-from algos._fastcall import NUMBER, WORDS64, answer, array, hash_of, number, scalar
+from algos._fastcall import NUMBER, WORDS64, answer, array, number, scalar
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
 from algos.filters._checks import DEFAULT_FPR, check_fpr, check_hashes, only_one
 from algos.filters._common import StaticFilter, distinct, house_hasher
 from algos.filters._pipeline import overlap
 from algos.hashing.murmur3_128 import fmix64
+from algos.hashing.scalar import hash_of
 from algos.hashing.splitmix64 import GAMMA, splitmix64
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import aligned_zeros
-from algos._fastcall import WORDS32, answer, array, hash_of, scalar
+from algos._fastcall import WORDS32, answer, array, scalar
 from algos.filters import _parquet
 from algos.filters._blocks import MAX_BLOCKS, EightLanes, bits_for, holds
 from algos.filters._checks import (
@@ -35,6 +35,7 @@ from algos.filters._checks import (
     only_one,
 )
 from algos.filters._common import count_keys, house_hasher
+from algos.hashing.scalar import hash_of
 
 if TYPE_CHECKING:
     from algos import _state

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import aligned_zeros
-from algos._fastcall import WORDS64, answer, array, hash_of, scalar
+from algos._fastcall import WORDS64, answer, array, scalar
 from algos.filters._blocks import MAX_BLOCKS, EightLanes, bits_for, holds
 from algos.filters._checks import DEFAULT_FPR, check_bits_per_key, check_capacity, check_fpr, only_one
 from algos.filters._common import house_hasher
+from algos.hashing.scalar import hash_of
 
 if TYPE_CHECKING:
     from algos import _state

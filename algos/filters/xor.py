@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import M32, U1, U2, U8, U32_, U64, aligned_zeros, rotl
-from algos._fastcall import BYTES, NUMBER, answer, array, hash_of, number, scalar
+from algos._fastcall import BYTES, NUMBER, answer, array, number, scalar
 from algos._jit import inlined, kernel
 from algos.errors import HotpathError
 from algos.filters._common import StaticFilter, distinct, house_hasher
@@ -37,6 +37,7 @@ from algos.filters._fingerprints import (
 )
 from algos.filters._pipeline import overlap
 from algos.hashing.murmur3_128 import fmix64
+from algos.hashing.scalar import hash_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
