@@ -151,7 +151,11 @@ def _unbox_held(typ: Any, item: Any, c: Any) -> Any:
 def _unbox_number(typ: Any, item: Any, c: Any) -> Any:
     function = ir.FunctionType(_I64, [item.type])
     convert = cgutils.get_or_insert_function(c.builder.module, function, "PyLong_AsUnsignedLongLongMask")
-    return NativeValue(c.builder.call(convert, [item]))
+    value = c.builder.call(convert, [item])
+    failed = cgutils.alloca_once_value(c.builder, cgutils.false_bit)
+    with c.builder.if_then(c.builder.icmp_signed("==", value, _I64(-1)), likely=False):
+        c.builder.store(c.pyapi.c_api_error(), failed)
+    return NativeValue(value, is_error=c.builder.load(failed))
 
 
 @box(_Answer)

@@ -20,7 +20,7 @@ _STEPS = (1.01, 1.02, 1.05, 1.1, 1.25, 1.5, 2, 5, 10, 100, 1e3, 1e6, 1e12, math.
 _AWAY = [4 + sign * far for far in range(0, 90, 4) for sign in (-1, 1)]  # of a label from its point
 _MOST_TICKS = 9  # to either side of 1
 _LEAST_TICKS, _APART = 3, 34  # on an axis; pixels from tick to tick of a ruler
-_CHAR, _LINE = 6.0, 13.0  # of an 11 px label
+_CHAR, _BOLD, _LINE = 6.0, 6.6, 13.0  # of an 11 px label
 _LEAST_NAMES, _LONGEST_NAME = 132.0, 36  # pixels, characters beside the lines of a chart
 _SLOT = 6  # pixels from slot to slot
 _GLYPHS = (
@@ -120,7 +120,7 @@ def curves(
     lines: Sequence[Line], across: Axis, up: Axis, marks: dict[str, int], title: str, description: str
 ) -> str:
     """Draw costs over size, both logarithmic, with the machine's cache sizes."""
-    room = max(_LEAST_NAMES, *(_CHAR * len(_short(line.name, _LONGEST_NAME)) for line in lines))
+    room = max(_LEAST_NAMES, *(_BOLD * len(_short(line.name, _LONGEST_NAME)) for line in lines))
     x = Scale((p[0] for line in lines for p in line.points), _LEFT, WIDTH - room - 26, 0.02)
     y = Scale((p[1] for line in lines for p in line.points), HEIGHT - _BOTTOM, _TOP + 12)
     caches = "".join(
