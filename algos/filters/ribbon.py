@@ -4,15 +4,17 @@ Dillinger, Walzer: Ribbon filter: practically smaller than Bloom and xor, 2021; 
 is an equation over a ribbon of 64 neighbouring rows of a table of ``bits`` columns: the rows it chooses XOR
 to nothing, in every column::
 
-    hash = fmix64(key + G)     start = (hash * starts) >> 64      rows = start + { i : bit i of c }
+    hash = fmix64(key + a G)     start = (hash * starts) >> 64      rows = start + { i : bit i of c }
     c = (hash * odd) with its last bit set
 
 Keys in order of their starts are eliminated as they come, which fills one band of the table from top to
 bottom; then rows are given from the bottom up, free ones at random. Since the right side is nothing, no key
 can contradict the others, and building never fails. A stranger's equation holds by chance: the law is
-fpr = 2^-bits, and up to 4 % more where the band is dense. Space: ``bits (1 + (4 + bits / 4) / 64)`` bits
-per key, 9 % over what the rate needs at 7 bits; a lookup reads two words for every column, all within
-three lines, which makes it slower than a fuse.
+fpr = 2^-bits, and some per cent more where the band is dense. Once in a few hundred times keys crowd so much
+somewhere that whatever starts there is found, a tenth of all strangers if the filter is small; so strangers
+are tried on the band, and where too many of their equations follow from it, another ``a`` is taken. Space:
+``bits (1 + (4 + bits / 4) / 64)`` bits per key, 9 % over what the rate needs at 7 bits; a lookup reads two
+words for every column, all within three lines, which makes it slower than a fuse.
 
 The table is kept in blocks of 64 rows, one word for each column::
 
@@ -46,6 +48,9 @@ ODD = U64(0xC28F82822B650BED)
 WIDTH = 64
 MAX_BITS = 32
 MAX_KEYS = 1 << 40
+MAX_ATTEMPTS = 32
+CROWDED = 0.2
+"""What share of the rate may be added to it by strangers whose equations follow from the band."""
 BATCH = 64
 """Keys whose blocks are under way while others are probed."""
 
@@ -61,17 +66,16 @@ def _rows(h: Any) -> Any:
     return fmix64(h * ODD) | U1
 
 
+def _shift(attempt: int) -> int:
+    """Return what an attempt adds to the keys' hashes."""
+    return (attempt + 1) * int(GAMMA) & (1 << 64) - 1
+
+
 @kernel
-def _mix(hashes: Any, out: Any) -> None:
+def _mix(hashes: Any, shift: Any, out: Any) -> None:
+    """Fill in the hashes by which starts and rows are chosen; their order is that of the starts."""
     for i in range(hashes.size):
-        out[i] = fmix64(hashes[i] + GAMMA)
-
-
-def _mixed(hashes: Any) -> Any:
-    """Return the hashes by which starts and rows are chosen; their order is that of the starts."""
-    out = np.empty_like(hashes)
-    _mix(hashes, out)
-    return out
+        out[i] = fmix64(hashes[i] + shift)
 
 
 @kernel
@@ -87,6 +91,23 @@ def _band(hashes: Any, starts: Any, band: Any) -> None:
                 band[at] = rows
                 break
             rows ^= band[at]
+
+
+@kernel
+def _crowded(band: Any, starts: Any, strangers: Any) -> Any:
+    """Count the equations of strangers that follow from the band: these are found whatever is in the rows."""
+    count = 0
+    for i in range(strangers):
+        h = splitmix64(U64(i), GAMMA)
+        at, rows = _start(h, starts), _rows(h)
+        while rows != U64(0):
+            skip = trailing_zeros(rows)
+            at, rows = at + skip, rows >> skip
+            if band[at] == U64(0):
+                break
+            rows ^= band[at]
+        count += rows == U64(0)
+    return count
 
 
 @kernel
@@ -133,7 +154,7 @@ def _test(state: Any, k: Any) -> Any:
 
 
 @kernel
-def _contains(table: Any, bits: Any, starts: Any, hashes: Any, out: Any) -> None:
+def _contains(table: Any, bits: Any, starts: Any, shift: Any, hashes: Any, out: Any) -> None:
     n, bits = hashes.size, U64(bits)
     at, rows = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, np.uint64)
     state = table, bits, at, rows
@@ -142,14 +163,14 @@ def _contains(table: Any, bits: Any, starts: Any, hashes: Any, out: Any) -> None
         lo = step * BATCH
         coming = max(0, min(BATCH, n - lo))
         for j in range(coming):
-            h = fmix64(hashes[lo + j] + GAMMA)
+            h = fmix64(hashes[lo + j] + shift)
             at[new + j], rows[new + j] = _start(h, starts), _rows(h)
         overlap(_fetch, _test, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
 
 
-@scalar(WORDS64, NUMBER, NUMBER)
-def _ask(key: Any, seed: Any, held: Any, width: Any, keys: Any) -> Any:
-    table, h, bits = array(held), fmix64(hash_of(key, seed) + GAMMA), number(width)
+@scalar(WORDS64, NUMBER, NUMBER, NUMBER)
+def _ask(key: Any, seed: Any, held: Any, width: Any, shift: Any, keys: Any) -> Any:
+    table, h, bits = array(held), fmix64(hash_of(key, seed) + number(shift)), number(width)
     starts = (U64(table.size) // bits - U2) * U64(WIDTH) + U1
     found = _holds(table, bits, _start(h, starts), _rows(h))
     return answer(key, seed, found & (number(keys) != U64(0)))
@@ -180,10 +201,11 @@ class RibbonFilter(StaticFilter):
     array([ True,  True, False])
     """
 
-    __slots__ = ("_keys", "_table", "bits")
+    __slots__ = ("_attempt", "_keys", "_shift", "_table", "bits")
 
-    def _set_up(self, bits: int, seed: int, keys: int) -> None:
+    def _set_up(self, bits: int, seed: int, keys: int, attempt: int) -> None:
         self.bits = bits
+        self._attempt, self._shift = attempt, _shift(attempt)
         self._use(house_hasher(seed))
         self._keys = keys
         # One block more than there are rows, so that every equation can be read from two.
@@ -199,13 +221,19 @@ class RibbonFilter(StaticFilter):
             bits = _bits_for(check_fpr(DEFAULT_FPR if fpr is None else fpr))
         elif isinstance(bits, bool) or not hasattr(bits, "__index__") or not 1 <= bits <= MAX_BITS:
             raise ValueError(f"bits={bits!r} is not an int in 1..{MAX_BITS}")
-        ordered = distinct(_mixed(check_hashes(hashes)))
-        if len(ordered) > MAX_KEYS:
-            raise ValueError(f"{len(ordered)} keys are more than the 2**40 of one filter; build several")
-        self = cls.__new__(cls)
-        self._set_up(int(bits), seed, len(ordered))
-        band = np.zeros(self._rows, np.uint64)
-        _band(ordered, self._starts, band)
+        hashes = check_hashes(hashes)
+        if len(hashes) > MAX_KEYS:
+            raise ValueError(f"{len(hashes)} keys are more than the 2**40 of one filter; build several")
+        self, mixed = cls.__new__(cls), np.empty_like(hashes)
+        for attempt in range(MAX_ATTEMPTS):
+            _mix(hashes, U64(_shift(attempt)), mixed)
+            ordered = distinct(mixed)
+            self._set_up(int(bits), seed, len(ordered), attempt)
+            band = np.zeros(self._rows, np.uint64)
+            _band(ordered, self._starts, band)
+            strangers = len(ordered) // 8 + 64
+            if _crowded(band, self._starts, strangers) <= 1 + strangers * 2.0**-self.bits * CROWDED:
+                break
         _solve(band, self.bits, U64(seed), self._table)
         return self
 
@@ -218,17 +246,17 @@ class RibbonFilter(StaticFilter):
         return U64(self._rows - WIDTH + 1)
 
     def __contains__(self, key: Any) -> bool:
-        found = _ask(key, self._scalar_seed, self._table, self.bits, self._keys)
+        found = _ask(key, self._scalar_seed, self._table, self.bits, self._shift, self._keys)
         return self._contains_one(key) if found is None else found
 
     def _probe(self, hashes: Any, out: Any) -> None:
         if not self._keys:
             out[:] = False
             return
-        _contains(self._table, self.bits, self._starts, hashes, out)
+        _contains(self._table, self.bits, self._starts, U64(self._shift), hashes, out)
 
     def _parameters(self) -> dict[str, Any]:
-        return {"keys": self._keys, "bits": self.bits, "seed": self.seed}
+        return {"keys": self._keys, "bits": self.bits, "attempt": self._attempt, "seed": self.seed}
 
     def _payload(self) -> Any:
         return self._table
@@ -240,6 +268,7 @@ class RibbonFilter(StaticFilter):
         if len(payload) != nbytes:
             raise CorruptDataError(f"{keys} keys have a table of {nbytes} bytes, not {len(payload)}")
         self = cls.__new__(cls)
-        self._set_up(bits, parameters.integer("seed", 0, (1 << 64) - 1), keys)
+        attempt = parameters.integer("attempt", 0, MAX_ATTEMPTS - 1)
+        self._set_up(bits, parameters.integer("seed", 0, (1 << 64) - 1), keys, attempt)
         self._table[:] = np.frombuffer(payload, "<u8")
         return self
