@@ -27,6 +27,7 @@ COSTS = (10.0, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7)
 SPACES = (10.0, 14.0)
 """Bits per key within which the table of costs chooses beside choosing freely."""
 _RATE, _SPACE = "fpr", "bits_per_key"
+_WHOLE = 1.001  # what is planned for so many bits has whole blocks of them
 _LEAST_SHARES = 3  # of hits, in the customary table
 _STEPS = 3  # points of a curve for every power of ten
 
@@ -244,12 +245,12 @@ def _spaces(run: Run, races: list[Race]) -> Sheet:
 def _costs(run: Run, races: list[Race]) -> Sheet:
     """Choose for every cost of a false positive: freely, and within so many bits per key."""
     fair = [config for config in _configs(run, races) if config.rate]
-    limits = [math.inf, *(space for space in SPACES if any(c.bits <= space for c in fair))]
+    limits = [math.inf, *(space for space in SPACES if any(c.bits <= space * _WHOLE for c in fair))]
     rows = []
     for mistake in COSTS if fair else ():
         row = [fmt.round_ns(mistake)]
         for limit in limits:
-            best = _best((c for c in fair if c.bits <= limit), mistake)
+            best = _best((c for c in fair if c.bits <= limit * _WHOLE), mistake)
             row += [best.label, fmt.ns(best.cost(mistake))]
         rows.append(tuple(row))
     chosen = (

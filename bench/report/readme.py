@@ -100,8 +100,9 @@ def _source(run: Run) -> str:
 
 def _sheets(run: Run, key: str) -> str:
     """Write the tables of one kind that the report has for filters."""
-    found = [f"{markdown.sheet(s)} {_source(run)}" for s in membership.sheets(run) if s.key == key]
-    return "\n\n".join(found) or f"{_source(run)} It has no figures for this."
+    found = [s for s in membership.sheets(run) if s.key == key]
+    tables = (f"**{markdown.escape(s.title)}**\n\n{markdown.sheet(s)} {_source(run)}" for s in found)
+    return "\n\n".join(tables) or f"{_source(run)} It has no figures for this."
 
 
 _BLOCKS: dict[str, Callable[[Run], str]] = {
