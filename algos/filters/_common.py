@@ -30,7 +30,8 @@ class Filter(ABC):
 
     def _use(self, hasher: KeyHasher) -> None:
         """Hash keys by ``hasher`` from now on."""
-        self._hasher, self._scalar_seed = hasher, hasher.scalar_seed
+        self._hasher = hasher
+        self._scalar_seed = hasher.seed if hasher.algorithm is XXH3 else None  # scalar calls hash by XXH3
 
     @abstractmethod
     def _probe(self, hashes: Any, out: Any) -> None:

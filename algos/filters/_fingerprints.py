@@ -43,11 +43,15 @@ def holds3(state: Any, k: Any) -> Any:
 
 
 @inlined
-def fingerprint(data: Any, at: Any, bits: Any) -> Any:
-    """Read one of the fingerprints in an array of bytes."""
-    if bits == U8:
-        return U64(data[at])
-    return U64(data[U2 * at]) | (U64(data[U2 * at + U1]) << U8)
+def holds_one(data: Any, bits: Any, positions: Any, h: Any) -> Any:
+    """Tell the same of a single hash, from the bytes of all fingerprints."""
+    found = U64(0)
+    for at in positions:
+        if bits == U8:
+            found ^= U64(data[at])
+        else:
+            found ^= U64(data[U2 * at]) | (U64(data[U2 * at + U1]) << U8)
+    return found == own(h, (U1 << bits) - U1)
 
 
 def checked(hashes: Any, fpr: Any, bits: Any) -> tuple[NDArray[np.uint64], int]:

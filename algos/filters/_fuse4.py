@@ -12,7 +12,7 @@ import numpy as np
 from algos._bits import U1, U2, U3, U8, U64, mulhi32, prefetch
 from algos._fastcall import BYTES, NUMBER, answer, array, number, scalar
 from algos._jit import inlined, kernel
-from algos.filters._fingerprints import fingerprint, own
+from algos.filters._fingerprints import holds_one, own
 from algos.filters._pipeline import overlap
 from algos.hashing.murmur3_128 import fmix64
 from algos.hashing.scalar import hash_of
@@ -70,10 +70,9 @@ def contains4(
 def ask(key: Any, seed: Any, held: Any, width: Any, fuse_seed: Any, length: Any, keys: Any) -> Any:
     data, h = array(held), fmix64(hash_of(key, seed) + number(fuse_seed))
     bits, segment = number(width), number(length)
-    span, found = U64(data.size) * U8 // bits - U3 * segment, U64(0)
-    for at in _positions(h, segment, span):
-        found ^= fingerprint(data, at, bits)
-    return answer(key, seed, (found == own(h, (U1 << bits) - U1)) & (number(keys) != U64(0)))
+    span = U64(data.size) * U8 // bits - U3 * segment
+    found = holds_one(data, bits, _positions(h, segment, span), h)
+    return answer(key, seed, found & (number(keys) != U64(0)))
 
 
 @kernel

@@ -32,8 +32,8 @@ from algos.filters._fingerprints import (
     MAX_KEYS,
     checked,
     fetch3,
-    fingerprint,
     holds3,
+    holds_one,
     own,
     seeds,
     stored,
@@ -87,10 +87,9 @@ def _contains(
 def _ask3(key: Any, seed: Any, held: Any, width: Any, fuse_seed: Any, length: Any, keys: Any) -> Any:
     data, h = array(held), fmix64(hash_of(key, seed) + number(fuse_seed))
     bits, segment = number(width), number(length)
-    span, found = U64(data.size) * U8 // bits - U2 * segment, U64(0)
-    for at in positions(h, segment, span):
-        found ^= fingerprint(data, at, bits)
-    return answer(key, seed, (found == own(h, (U1 << bits) - U1)) & (number(keys) != U64(0)))
+    span = U64(data.size) * U8 // bits - U2 * segment
+    found = holds_one(data, bits, positions(h, segment, span), h)
+    return answer(key, seed, found & (number(keys) != U64(0)))
 
 
 @kernel

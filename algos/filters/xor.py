@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from algos._bits import M32, U1, U2, U8, U32_, U64, aligned_zeros, rotl
+from algos._bits import M32, U2, U8, U32_, U64, aligned_zeros, rotl
 from algos._fastcall import BYTES, NUMBER, answer, array, number, scalar
 from algos._jit import inlined, kernel
 from algos.errors import HotpathError
@@ -29,8 +29,8 @@ from algos.filters._fingerprints import (
     MAX_KEYS,
     checked,
     fetch3,
-    fingerprint,
     holds3,
+    holds_one,
     own,
     seeds,
     stored,
@@ -78,10 +78,8 @@ def _contains(fingerprints: Any, mask: Any, seed: Any, third: Any, hashes: Any, 
 @scalar(BYTES, NUMBER, NUMBER, NUMBER)
 def _ask(key: Any, seed: Any, held: Any, width: Any, xor_seed: Any, keys: Any) -> Any:
     data, h, bits = array(held), fmix64(hash_of(key, seed) + number(xor_seed)), number(width)
-    found = U64(0)
-    for at in _positions(h, U64(data.size) * U8 // bits // U64(3)):
-        found ^= fingerprint(data, at, bits)
-    return answer(key, seed, (found == own(h, (U1 << bits) - U1)) & (number(keys) != U64(0)))
+    found = holds_one(data, bits, _positions(h, U64(data.size) * U8 // bits // U64(3)), h)
+    return answer(key, seed, found & (number(keys) != U64(0)))
 
 
 @kernel

@@ -53,13 +53,12 @@ def _named(name: str, algorithms: dict[str, Algorithm]) -> Algorithm:
 class KeyHasher:
     """The house keys of a structure: one algorithm, one seed, the key policy of ``keys``."""
 
-    __slots__ = ("algorithm", "scalar_seed", "seed", "word_seed")
+    __slots__ = ("algorithm", "seed", "word_seed")
 
     def __init__(self, algorithm: Algorithm, seed: int) -> None:
         self.algorithm = algorithm
         self.seed = algorithm.check_seed(seed)
         self.word_seed = algorithm.words_of(self.seed)
-        self.scalar_seed = self.seed if algorithm is XXH3 else None  # of the scalar calls' own hash
 
     def pieces(self, keys: Any) -> list[Piece]:
         """Normalise a batch of keys."""

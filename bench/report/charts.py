@@ -162,9 +162,8 @@ def _mistakes(run: Run, family: str) -> Iterator[Chart]:
     """Draw what a lookup takes over the cost of a false positive, for the filters that are best at some."""
     across = figures.Axis("cost of a false positive", fmt.round_ns)
     up = figures.Axis("ns per missing key, false positives included")
-    for race, curves in membership.cost_curves(run) if family == membership.FAMILY else ():
+    for race, lines in membership.cost_curves(run) if family == membership.FAMILY else ():
         title = f"Which filter for which cost of a false positive, {race.workload}, {fmt.count(race.n)} keys"
-        lines = tuple(figures.Line(*curve) for curve in curves)
         told = (
             f"The best from left to right: {', '.join(line.name for line in lines if line.role != 'exact')}."
         )

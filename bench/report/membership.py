@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.peers.filters import FPR
 from bench.report import facts, fmt, tables, words
+from bench.report.figures import Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -69,14 +70,6 @@ class Config:
         return self.ns + self.rate * mistake
 
 
-class Curve(NamedTuple):
-    """What a configuration takes over the cost of a false positive."""
-
-    name: str
-    role: str
-    points: tuple[tuple[float, float], ...]
-
-
 @lru_cache(maxsize=16)
 def sheets(run: Run) -> tuple[Sheet, ...]:
     """Make the tables that this run has the figures for."""
@@ -87,7 +80,7 @@ def sheets(run: Run) -> tuple[Sheet, ...]:
     return tuple(sheet for sheet in found if sheet and sheet.rows)
 
 
-def cost_curves(run: Run) -> list[tuple[Race, list[Curve]]]:
+def cost_curves(run: Run) -> list[tuple[Race, tuple[Line, ...]]]:
     """Return, for every size that was swept, who is best at some cost, and the best exact baseline."""
     drawn = []
     for races in _fields(run):
@@ -98,9 +91,8 @@ def cost_curves(run: Run) -> list[tuple[Race, list[Curve]]]:
         best = list(dict.fromkeys(_best(fair, x) for x in costs)) if fair else []
         exact = min((c for c in configs if not c.rate), key=lambda c: c.ns, default=None)
         shown = [*best, *([exact] if exact else [])]
-        drawn.append(
-            (races[0], [Curve(c.label, c.role, tuple((x, c.cost(x)) for x in costs)) for c in shown])
-        )
+        lines = (Line(c.label, c.role, tuple((x, c.cost(x)) for x in costs)) for c in shown)
+        drawn.append((races[0], tuple(lines)))
     return drawn
 
 
