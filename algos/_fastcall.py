@@ -9,11 +9,12 @@ its address and size. Only this library's own objects may be passed, since nothi
 
     @scalar(WORDS64, NUMBER)
     def _ask(key, seed, held, hash_count):
-        found = contains(array(held), number(hash_count), hash_of(key, seed))
+        found = contains(array(held), number(hash_count), xxh3_alone(key, seed))
         return answer(key, seed, found)
 
 ``_ask`` is compiled by its first call, which then puts the wrapper in its own place in its module. It returns
-a bool, or ``None`` for a key that is not exactly an ``int`` of 64 signed bits, a ``str`` or a ``bytes``, for
+a bool (with ``gives=WORD`` an int), or ``None`` for a key that is not exactly an ``int`` of 64 signed bits or
+a ``str`` or ``bytes`` of at most 64 KiB, for
 a seed that is no ``int`` below 2^63, and always where NumPy or Python are not as they are known here: then
 the caller takes the way that batches take.
 """
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llvmlite import ir
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 NONE, INT, TEXT = 0, 1, 2
 """What a key is: of no kind that is known here, an int as a word, or bytes somewhere."""
+MOST_BYTES = 1 << 16
+"""Longer keys are of no known kind: batches release the GIL."""
 _DATA, _SHAPE, _STRIDES = 2, 4, 5
 """Where an array object keeps the address of its items, and those of its shape and strides, in words."""
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
@@ -71,7 +74,14 @@ class _Answer(types.Type):
         super().__init__(name="hotpath answer")
 
 
-KEY, NUMBER, ANSWER = _Key(), _Number(), _Answer()
+class _Word(types.Type):
+    """An int below 2^64, or None."""
+
+    def __init__(self) -> None:
+        super().__init__(name="hotpath word")
+
+
+KEY, NUMBER, ANSWER, WORD = _Key(), _Number(), _Answer(), _Word()
 BYTES, UINT16S = _Held(types.uint8), _Held(types.uint16)
 WORDS32, WORDS64 = _Held(types.uint32), _Held(types.uint64)
 
@@ -89,9 +99,15 @@ class _HeldModel(models.StructModel):
         super().__init__(manager, given, [("data", types.uint64), ("nbytes", types.uint64)])
 
 
+@register_model(_Word)
+class _WordModel(models.StructModel):
+    def __init__(self, manager: Any, given: Any) -> None:
+        super().__init__(manager, given, [("known", types.boolean), ("value", types.uint64)])
+
+
 @register_model(_Number)
 @register_model(_Answer)
-class _WordModel(models.PrimitiveModel):
+class _IntModel(models.PrimitiveModel):
     def __init__(self, manager: Any, given: Any) -> None:
         super().__init__(manager, given, _I64)
 
@@ -107,6 +123,9 @@ def _unbox_key(typ: Any, item: Any, c: Any) -> Any:
 
     def of(name: str) -> Any:
         return b.icmp_unsigned("==", is_a, b.bitcast(c.pyapi.get_c_object(name), is_a.type))
+
+    def short(size: Any) -> Any:
+        return b.select(b.icmp_unsigned("<=", b.load(size), _I64(MOST_BYTES)), _I64(TEXT), _I64(NONE))
 
     with b.if_else(of("PyLong_Type")) as (number, other):
         with number:
@@ -126,13 +145,13 @@ def _unbox_key(typ: Any, item: Any, c: Any) -> Any:
                     with failed:  # a lone surrogate
                         c.pyapi.err_clear()
                     with encoded:
-                        b.store(_I64(TEXT), kind)
+                        b.store(short(size), kind)
             with b.if_then(of("PyBytes_Type")):
                 for name, slot in (("PyBytes_AsString", word), ("PyBytes_Size", size)):
                     function = ir.FunctionType(_I64, [item.type])
                     read = cgutils.get_or_insert_function(b.module, function, name)
                     b.store(b.call(read, [item]), slot)
-                b.store(_I64(TEXT), kind)
+                b.store(short(size), kind)
     key.kind, key.word, key.size = b.load(kind), b.load(word), b.load(size)
     return NativeValue(key._getvalue())
 
@@ -166,6 +185,19 @@ def _box_answer(typ: Any, value: Any, c: Any) -> Any:
     answer = b.select(b.icmp_signed("<", value, _I64(0)), none, known)
     c.pyapi.incref(answer)
     return answer
+
+
+@box(_Word)
+def _box_word(typ: Any, value: Any, c: Any) -> Any:
+    b, word = c.builder, cgutils.create_struct_proxy(typ)(c.context, c.builder, value=value)
+    none = c.pyapi.get_c_object("_Py_NoneStruct")
+    made = cgutils.alloca_once_value(b, none)
+    with b.if_else(word.known) as (known, unknown):
+        with known:
+            b.store(c.pyapi.long_from_ulonglong(word.value), made)
+        with unknown:
+            c.pyapi.incref(none)
+    return b.load(made)
 
 
 # Inside
@@ -247,10 +279,32 @@ def _as_answer(typingctx: Any, value: Any) -> Any:
 
 
 @inlined
+def known(key: Any, seed: Any) -> Any:
+    """Tell whether key and seed are of a known kind."""
+    return (kind_of(key) != NONE) & (kind_of(seed) == INT)
+
+
+@inlined
 def answer(key: Any, seed: Any, found: Any) -> Any:
     """Make an answer of ``found``: None if key or seed are of no known kind."""
-    known = (kind_of(key) != NONE) & (kind_of(seed) == INT)
-    return _as_answer(np.int64(found) if known else np.int64(-1))
+    return _as_answer(np.int64(found) if known(key, seed) else np.int64(-1))
+
+
+@intrinsic
+def _as_word(typingctx: Any, known: Any, value: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        made = cgutils.create_struct_proxy(signature.return_type)(context, builder)
+        made.known, made.value = args
+        return made._getvalue()
+
+    return WORD(types.boolean, types.uint64), codegen
+
+
+@inlined
+def word(valid: Any, seed: Any, bits: Any, value: Any) -> Any:
+    """Make a word of ``value``: None if it is not ``valid``, or the seed no int of so few bits."""
+    valid &= (kind_of(seed) == INT) & (word_of(seed) >> bits == np.uint64(0))
+    return _as_word(valid, value)
 
 
 # The call itself
@@ -274,20 +328,25 @@ def _unknown(*_: Any) -> None:
     """Stand in for every scalar function where there are none."""
 
 
-def scalar(*state: Any) -> Callable[[Callable[..., Any]], Callable[..., bool | None]]:
-    """Make a scalar function of ``(key, seed, *state)``; see the module."""
+def scalar(
+    *state: Any, gives: Any = ANSWER, home: dict[str, Any] | None = None, name: str | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make a scalar function of ``(key, seed, *state)``; see the module.
 
-    def decorate(function: Any) -> Callable[..., bool | None]:
+    Its place is ``home[name]``: by default what it is called in its module.
+    """
+
+    def decorate(function: Any) -> Callable[..., Any]:
         if not WORKS:
             return _unknown
-        signature = ANSWER(KEY, KEY, *state)
+        signature = gives(KEY, KEY, *state)
 
-        def first(*arguments: Any) -> bool | None:
+        def first(*arguments: Any) -> Any:
             compiled = cached(njit(error_model="numpy")(function), function)
             compiled.compile(signature)
             entry = compiled.overloads[signature.args].entry_point
-            function.__globals__[function.__name__] = entry
-            return cast("bool | None", entry(*arguments))
+            (function.__globals__ if home is None else home)[name or function.__name__] = entry
+            return entry(*arguments)
 
         return first
 

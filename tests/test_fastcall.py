@@ -19,6 +19,7 @@ import pytest
 from numba import config
 
 from algos import _fastcall
+from algos.catalog import variants
 from algos.filters import (
     VARIANTS,
     BinaryFuseFilter,
@@ -27,6 +28,9 @@ from algos.filters import (
     ScalableBloomFilter,
     SplitBlockBloomFilter,
 )
+from algos.filters._common import GrowingFilter
+from algos.hashing import hash64, siphash
+from algos.hashing._algorithm import ONE
 
 NAMES = [variant.name for variant in VARIANTS]
 INTS = [0, 1, -1, 2, 2**31, -(2**31), 2**53 + 1, 2**62, 2**63 - 1, -(2**63), 2**63, 2**64 - 1]
@@ -39,14 +43,21 @@ PLANS: dict[str, list[dict[str, Any]]] = {
     "CuckooFilter": [{}, {"bits": 8}, {"bits": 16}],
     "RibbonFilter": [{}, {"bits": 1}, {"bits": 20}],
 }
+GROWING = [variant.name for variant in VARIANTS if issubclass(variant.load(), GrowingFilter)]
 CASES = [(name, plan) for name in NAMES for plan in PLANS.get(name, [{}])]
 MODULES = [
     "_bloom.ask",
+    "_bloom.put",
     "splitblock._ask",
+    "splitblock._put",
     "splitblock512._ask",
+    "splitblock512._put",
     "blocked_bloom._ask",
+    "blocked_bloom._put",
     "register_blocked._ask",
+    "register_blocked._put",
     "counting._ask",
+    "counting._put",
     "cuckoo._ask",
     "quotient._ask",
     "xor._ask",
@@ -59,6 +70,14 @@ MODULES = [
 def built(name: str, keys: list[Any], **plan: Any) -> Any:
     (variant,) = [variant for variant in VARIANTS if variant.name == name]
     return variant.load().build(keys, **plan)
+
+
+def outcome(call: Any, *arguments: Any, **options: Any) -> Any:
+    """Return what a call gives, or what it says is wrong."""
+    try:
+        return call(*arguments, **options)
+    except (TypeError, ValueError, OverflowError) as error:
+        return type(error), str(error)
 
 
 def asked(held: Any, keys: list[Any]) -> list[bool]:
@@ -88,12 +107,56 @@ def test_every_kind_of_member_is_found(name: str, plan: dict[str, Any]) -> None:
         assert all(asked(pickle.loads(pickle.dumps(held)), keys))
 
 
+@pytest.mark.parametrize("name", GROWING)
+@pytest.mark.parametrize("seed", [0, 1, 2**63])
+def test_keys_added_alone_leave_what_a_batch_leaves(name: str, seed: int) -> None:
+    (variant,) = [variant for variant in VARIANTS if variant.name == name]
+    alone, batch = (variant.load()(2000, seed=seed) for _ in range(2))
+    for keys in (INTS, TEXTS, [text.encode() for text in TEXTS], OTHERS):
+        for key in keys:
+            alone.add(key)
+            batch.add_many([key])
+    assert alone == batch
+    for key in (True, [1], 2**64, "\ud800", 1j):
+        assert outcome(alone.add, key) == outcome(batch.add_many, [key])
+    assert alone == batch
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("seed", [1, 2**63 - 1, 2**63, 2**64 - 1])
 def test_the_seed_is_that_of_the_batch(name: str, seed: int) -> None:
     held = built(name, TEXTS, seed=seed)
     assert all(asked(held, TEXTS))
     assert asked(held, INTS) == batched(held, INTS)
+
+
+HASHES = [variant.name for variant in variants("hashing")]
+LONG = ["x" * (_fastcall.MOST_BYTES + more) for more in (0, 1)]
+
+
+@pytest.mark.parametrize("name", HASHES)
+@pytest.mark.parametrize(
+    "seed", [0, 1, -1, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 2**128, True, 1.0]
+)
+def test_a_key_alone_has_the_hash_it_has_in_a_batch(name: str, seed: Any) -> None:
+    for key in (
+        *INTS,
+        -(2**63) - 1,
+        2**64,
+        *TEXTS,
+        *LONG,
+        *(t.encode() for t in (*TEXTS, *LONG)),
+        "\ud800",
+        *OTHERS,
+    ):
+        batch = outcome(hash64, [key], name, seed=seed)
+        assert outcome(hash64, key, name, seed=seed) == (batch if isinstance(batch, tuple) else int(batch[0]))
+
+
+@pytest.mark.parametrize("algorithm", ["xxh", "", None, ["xxh3"], 3])
+def test_an_unknown_hash_is_refused_by_name(algorithm: Any) -> None:
+    with pytest.raises(ValueError, match="is not one of xxh3, xxh64"):
+        hash64("key", algorithm)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -182,7 +245,18 @@ def test_this_release_of_numba_and_numpy_keeps_the_contract() -> None:
     assert _fastcall.WORKS
     for name in NAMES:
         for plan in PLANS.get(name, [{}]):
-            _ = 5 in built(name, [1, 2], **plan)
+            held = built(name, [1, 2], **plan)
+            assert 2 in held
+            if name in GROWING:
+                held.add(5)
+    for name in HASHES:
+        hash64(5, name)
+    alone = [
+        siphash._one24,
+        siphash._one13,
+        *(one for one in ONE.values() if one.__module__ != siphash.__name__),
+    ]
+    assert [type(one) for one in alone] == [type(len)] * len(HASHES)
     for target in MODULES:
         module, _, function = target.partition(".")
         found = getattr(importlib.import_module(f"algos.filters.{module}"), function)
@@ -195,5 +269,7 @@ def test_without_the_contract_batches_answer(name: str, monkeypatch: pytest.Monk
         module, _, function = target.partition(".")
         monkeypatch.setattr(f"algos.filters.{module}.{function}", _fastcall._unknown)
     held = built(name, TEXTS)
+    if name in GROWING:
+        held.add("one more")
     assert all(asked(held, TEXTS))
     assert asked(held, INTS) == batched(held, INTS)

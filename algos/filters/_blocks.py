@@ -194,6 +194,13 @@ def holds(words: Any, h: Any) -> Any:
 
 
 @inlined
+def put(words: Any, h: Any) -> Any:
+    """Set all bits of a single hash."""
+    block_set(words, block_start(h, U64(words.size >> 3)), lane_key(words, h))
+    return True
+
+
+@inlined
 def _read_ahead(keys: Any, lo: Any) -> None:
     for j in range(lo + KEYS_AHEAD, min(lo + KEYS_AHEAD + BATCH, keys.size), 8):
         prefetch(keys, j)

@@ -10,6 +10,7 @@ import numpy as np
 from algos import _state
 from algos._threads import check_threads, in_parts
 from algos.filters._checks import check_hashes
+from algos.hashing._algorithm import ONE
 from algos.hashing.batch import KeyHasher
 from algos.hashing.xxh3 import XXH3
 
@@ -151,7 +152,8 @@ class GrowingFilter(Filter):
 
     def add(self, key: Any) -> None:
         """Add one key; ``None`` is a null and is skipped."""
-        hashes = self._hasher.one(key)
+        found = ONE[XXH3.name](key, self._scalar_seed)
+        hashes = self._hasher.one(key) if found is None else np.array([found], np.uint64)
         if hashes is not None:
             self._insert(hashes)
 

@@ -15,7 +15,7 @@ from algos._jit import inlined, kernel
 from algos.filters._fingerprints import holds_one, own
 from algos.filters._pipeline import overlap
 from algos.hashing.murmur3_128 import fmix64
-from algos.hashing.scalar import hash_of
+from algos.hashing.xxh3 import xxh3_alone
 
 BATCH = 64
 """Keys per step of a lookup: four lines each in flight."""
@@ -68,7 +68,7 @@ def contains4(
 
 @scalar(BYTES, NUMBER, NUMBER, NUMBER, NUMBER)
 def ask(key: Any, seed: Any, held: Any, width: Any, fuse_seed: Any, length: Any, keys: Any) -> Any:
-    data, h = array(held), fmix64(hash_of(key, seed) + number(fuse_seed))
+    data, h = array(held), fmix64(xxh3_alone(key, seed) + number(fuse_seed))
     bits, segment = number(width), number(length)
     span = U64(data.size) * U8 // bits - U3 * segment
     found = holds_one(data, bits, _positions(h, segment, span), h)

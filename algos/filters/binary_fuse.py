@@ -41,7 +41,7 @@ from algos.filters._fingerprints import (
 from algos.filters._fuse4 import assign4, contains4, gather4, peel4
 from algos.filters._pipeline import overlap
 from algos.hashing.murmur3_128 import fmix64
-from algos.hashing.scalar import hash_of
+from algos.hashing.xxh3 import xxh3_alone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,7 +85,7 @@ def _contains(
 
 @scalar(BYTES, NUMBER, NUMBER, NUMBER, NUMBER)
 def _ask3(key: Any, seed: Any, held: Any, width: Any, fuse_seed: Any, length: Any, keys: Any) -> Any:
-    data, h = array(held), fmix64(hash_of(key, seed) + number(fuse_seed))
+    data, h = array(held), fmix64(xxh3_alone(key, seed) + number(fuse_seed))
     bits, segment = number(width), number(length)
     span = U64(data.size) * U8 // bits - U2 * segment
     found = holds_one(data, bits, positions(h, segment, span), h)

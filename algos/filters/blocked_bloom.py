@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from algos._bits import M32, U1, U3, U6, U32, U32_, U63, U64, prefetch
-from algos._fastcall import NUMBER, WORDS64, answer, array, number, scalar
+from algos._fastcall import NUMBER, WORDS64, answer, array, known, number, scalar
 from algos._jit import inlined, kernel
 from algos.filters._bit_filter import OneBlockFilter, invert, occupancy_law
 from algos.filters._pipeline import overlap
-from algos.hashing.scalar import hash_of
+from algos.hashing.xxh3 import xxh3_alone
 
 GOLDEN = U32(0x9E3779B9)
 MILLIBITS = (
@@ -94,9 +94,16 @@ def _contains(words: Any, hash_count: Any, hashes: Any, out: Any) -> None:
 
 @scalar(WORDS64, NUMBER)
 def _ask(key: Any, seed: Any, held: Any, hash_count: Any) -> Any:
-    words, h = array(held), hash_of(key, seed)
+    words, h = array(held), xxh3_alone(key, seed)
     start = _start(h, U64(words.size >> 3))
     return answer(key, seed, _all_set(words, start, U32(h & M32), number(hash_count)))
+
+
+@scalar(WORDS64, NUMBER)
+def _put(key: Any, seed: Any, held: Any, hash_count: Any) -> Any:
+    words, h = array(held), xxh3_alone(key, seed)
+    start = _start(h, U64(words.size >> 3))
+    return answer(key, seed, known(key, seed) and _set(words, start, h, number(hash_count)))
 
 
 @kernel
@@ -144,6 +151,11 @@ class BlockedBloomFilter(OneBlockFilter):
     def __contains__(self, key: Any) -> bool:
         found = _ask(key, self._scalar_seed, self._words, self.hash_count)
         return self._contains_one(key) if found is None else found
+
+    def add(self, key: Any) -> None:
+        """Add one key; ``None`` is a null and is skipped."""
+        if _put(key, self._scalar_seed, self._words, self.hash_count) is None:
+            super().add(key)
 
     def _probe(self, hashes: Any, out: Any) -> None:
         _contains(self._words, self.hash_count, hashes, out)

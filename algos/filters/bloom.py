@@ -58,6 +58,11 @@ class BloomFilter(HashCountFilter):
         found = _bloom.ask(key, self._scalar_seed, self._words, self.hash_count)
         return self._contains_one(key) if found is None else found
 
+    def add(self, key: Any) -> None:
+        """Add one key; ``None`` is a null and is skipped."""
+        if _bloom.put(key, self._scalar_seed, self._words, self.hash_count) is None:
+            super().add(key)
+
     def _probe(self, hashes: Any, out: Any) -> None:
         contains(self._words, self.hash_count, hashes, out)
 

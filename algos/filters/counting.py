@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import U1, U2, U64, aligned_zeros, prefetch
-from algos._fastcall import NUMBER, WORDS64, answer, array, number, scalar
+from algos._fastcall import NUMBER, WORDS64, answer, array, known, number, scalar
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
 from algos.filters._bloom import LN2, MAX_HASHES, first_step, law, position, size_for
@@ -29,8 +29,8 @@ from algos.filters._checks import (
     only_one,
 )
 from algos.filters._common import RemovableFilter, count_keys, house_hasher
-from algos.hashing.scalar import hash_of
 from algos.hashing.splitmix64 import GAMMA
+from algos.hashing.xxh3 import xxh3_alone
 
 if TYPE_CHECKING:
     from algos import _state
@@ -110,7 +110,15 @@ def _contains(words: Any, hash_count: Any, counters: Any, hashes: Any, out: Any)
 def _ask(key: Any, seed: Any, held: Any, hash_count: Any) -> Any:
     words = array(held)
     counters = U64(words.size) << _U4
-    return answer(key, seed, _found(words, number(hash_count), counters, hash_of(key, seed)))
+    return answer(key, seed, _found(words, number(hash_count), counters, xxh3_alone(key, seed)))
+
+
+@scalar(WORDS64, NUMBER)
+def _put(key: Any, seed: Any, held: Any, hash_count: Any) -> Any:
+    words = array(held)
+    if known(key, seed):
+        _count_up(words, number(hash_count), U64(words.size) << _U4, xxh3_alone(key, seed))
+    return answer(key, seed, True)
 
 
 @kernel
@@ -212,6 +220,11 @@ class CountingBloomFilter(RemovableFilter):
     def __contains__(self, key: Any) -> bool:
         found = _ask(key, self._scalar_seed, self._words, self.hash_count)
         return self._contains_one(key) if found is None else found
+
+    def add(self, key: Any) -> None:
+        """Add one key; ``None`` is a null and is skipped."""
+        if _put(key, self._scalar_seed, self._words, self.hash_count) is None:
+            super().add(key)
 
     def _probe(self, hashes: Any, out: Any) -> None:
         _contains(self._words, self.hash_count, self._counters, hashes, out)

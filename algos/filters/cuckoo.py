@@ -28,8 +28,8 @@ from algos.errors import CapacityError, CorruptDataError
 from algos.filters._checks import DEFAULT_FPR, MAX_CAPACITY, check_capacity, check_count, check_fpr, only_one
 from algos.filters._common import RemovableFilter, all_hashes, distinct, house_hasher
 from algos.filters._pipeline import overlap
-from algos.hashing.scalar import hash_of
 from algos.hashing.splitmix64 import GAMMA
+from algos.hashing.xxh3 import xxh3_alone
 
 if TYPE_CHECKING:
     from algos import _state
@@ -110,7 +110,7 @@ def _contains(table: Any, bits: Any, buckets: Any, hashes: Any, out: Any) -> Non
 
 @scalar(BYTES, NUMBER, NUMBER)
 def _ask(key: Any, seed: Any, held: Any, width: Any, size: Any) -> Any:
-    table, h, bits, buckets = array(held), hash_of(key, seed), number(width), number(size)
+    table, h, bits, buckets = array(held), xxh3_alone(key, seed), number(width), number(size)
     stride, slot, ones = bits >> U1, (U1 << bits) - U1, _ones(bits)
     f, bucket = _fingerprint(h, slot), _first(h, buckets)
     a, b = load64(table, bucket * stride), load64(table, _other(bucket, f, buckets) * stride)

@@ -29,7 +29,7 @@ from algos.errors import CapacityError, CorruptDataError
 from algos.filters._checks import DEFAULT_FPR, check_capacity, check_count, check_fpr, only_one
 from algos.filters._common import RemovableFilter, all_hashes, house_hasher
 from algos.filters._quotients import add, contains, fill, find, fingerprints, remove
-from algos.hashing.scalar import hash_of
+from algos.hashing.xxh3 import xxh3_alone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,7 +54,7 @@ def _plan(capacity: int) -> int:
 @scalar(WORDS64, UINT16S, NUMBER, NUMBER)
 def _ask(key: Any, seed: Any, held: Any, ends: Any, width: Any, drop: Any) -> Any:
     words, offsets, bits = array(held), array(ends), number(width)
-    f = hash_of(key, seed) >> number(drop)
+    f = xxh3_alone(key, seed) >> number(drop)
     found = find(words, offsets, f >> bits, bits, f & ((U1 << bits) - U1))[0]
     return answer(key, seed, found)
 

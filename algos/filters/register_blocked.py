@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from algos._bits import M32, U6, U32_, U64, prefetch
-from algos._fastcall import NUMBER, WORDS64, answer, array, number, scalar
+from algos._fastcall import NUMBER, WORDS64, answer, array, known, number, scalar
 from algos._jit import inlined, kernel
 from algos.filters._bit_filter import OneBlockFilter, invert, occupancy_law
 from algos.filters._pipeline import overlap
-from algos.hashing.scalar import hash_of
 from algos.hashing.splitmix64 import GAMMA
+from algos.hashing.xxh3 import xxh3_alone
 
 MAX_HASHES = 8  # of six bits each: the lower ones of a product are of no quality
 BATCH = 96
@@ -75,10 +75,18 @@ def _contains(words: Any, hash_count: Any, hashes: Any, out: Any) -> None:
 
 @scalar(WORDS64, NUMBER)
 def _ask(key: Any, seed: Any, held: Any, hash_count: Any) -> Any:
-    words, h = array(held), hash_of(key, seed)
+    words, h = array(held), xxh3_alone(key, seed)
     mask = _mask(h, np.int64(number(hash_count)))
     found = words[_word(h, U64(words.size))] & mask == mask
     return answer(key, seed, found)
+
+
+@scalar(WORDS64, NUMBER)
+def _put(key: Any, seed: Any, held: Any, hash_count: Any) -> Any:
+    words, h = array(held), xxh3_alone(key, seed)
+    if known(key, seed):
+        words[_word(h, U64(words.size))] |= _mask(h, np.int64(number(hash_count)))
+    return answer(key, seed, True)
 
 
 @kernel
@@ -125,6 +133,11 @@ class RegisterBlockedBloomFilter(OneBlockFilter):
     def __contains__(self, key: Any) -> bool:
         found = _ask(key, self._scalar_seed, self._words, self.hash_count)
         return self._contains_one(key) if found is None else found
+
+    def add(self, key: Any) -> None:
+        """Add one key; ``None`` is a null and is skipped."""
+        if _put(key, self._scalar_seed, self._words, self.hash_count) is None:
+            super().add(key)
 
     def _probe(self, hashes: Any, out: Any) -> None:
         _contains(self._words, self.hash_count, hashes, out)

@@ -36,8 +36,8 @@ from algos.filters._checks import DEFAULT_FPR, check_fpr, check_hashes, only_one
 from algos.filters._common import StaticFilter, distinct, house_hasher
 from algos.filters._pipeline import overlap
 from algos.hashing.murmur3_128 import fmix64
-from algos.hashing.scalar import hash_of
 from algos.hashing.splitmix64 import GAMMA, splitmix64
+from algos.hashing.xxh3 import xxh3_alone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -170,7 +170,7 @@ def _contains(table: Any, bits: Any, starts: Any, shift: Any, hashes: Any, out: 
 
 @scalar(WORDS64, NUMBER, NUMBER, NUMBER)
 def _ask(key: Any, seed: Any, held: Any, width: Any, shift: Any, keys: Any) -> Any:
-    table, h, bits = array(held), fmix64(hash_of(key, seed) + number(shift)), number(width)
+    table, h, bits = array(held), fmix64(xxh3_alone(key, seed) + number(shift)), number(width)
     starts = (U64(table.size) // bits - U2) * U64(WIDTH) + U1
     found = _holds(table, bits, _start(h, starts), _rows(h))
     return answer(key, seed, found & (number(keys) != U64(0)))

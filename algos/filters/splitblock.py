@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import aligned_zeros
-from algos._fastcall import WORDS32, answer, array, scalar
+from algos._fastcall import WORDS32, answer, array, known, scalar
 from algos.filters import _parquet
-from algos.filters._blocks import MAX_BLOCKS, EightLanes, bits_for, holds
+from algos.filters._blocks import MAX_BLOCKS, EightLanes, bits_for, holds, put
 from algos.filters._checks import (
     DEFAULT_FPR,
     MAX_CAPACITY,
@@ -35,7 +35,7 @@ from algos.filters._checks import (
     only_one,
 )
 from algos.filters._common import count_keys, house_hasher
-from algos.hashing.scalar import hash_of
+from algos.hashing.xxh3 import xxh3_alone
 
 if TYPE_CHECKING:
     from algos import _state
@@ -48,7 +48,12 @@ def _hasher(seed: int, physical_type: str | None) -> KeyHasher:
 
 @scalar(WORDS32)
 def _ask(key: Any, seed: Any, held: Any) -> Any:
-    return answer(key, seed, holds(array(held), hash_of(key, seed)))
+    return answer(key, seed, holds(array(held), xxh3_alone(key, seed)))
+
+
+@scalar(WORDS32)
+def _put(key: Any, seed: Any, held: Any) -> Any:
+    return answer(key, seed, known(key, seed) and put(array(held), xxh3_alone(key, seed)))
 
 
 class SplitBlockBloomFilter(EightLanes):
@@ -164,6 +169,11 @@ class SplitBlockBloomFilter(EightLanes):
     def __contains__(self, key: Any) -> bool:
         found = _ask(key, self._scalar_seed, self._words)
         return self._contains_one(key) if found is None else found
+
+    def add(self, key: Any) -> None:
+        """Add one key; ``None`` is a null and is skipped."""
+        if _put(key, self._scalar_seed, self._words) is None:
+            super().add(key)
 
     def _parameters(self) -> dict[str, Any]:
         return {"capacity": self.capacity, "seed": self.seed, "physical_type": self.physical_type}

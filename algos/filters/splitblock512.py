@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import aligned_zeros
-from algos._fastcall import WORDS64, answer, array, scalar
-from algos.filters._blocks import MAX_BLOCKS, EightLanes, bits_for, holds
+from algos._fastcall import WORDS64, answer, array, known, scalar
+from algos.filters._blocks import MAX_BLOCKS, EightLanes, bits_for, holds, put
 from algos.filters._checks import DEFAULT_FPR, check_bits_per_key, check_capacity, check_fpr, only_one
 from algos.filters._common import house_hasher
-from algos.hashing.scalar import hash_of
+from algos.hashing.xxh3 import xxh3_alone
 
 if TYPE_CHECKING:
     from algos import _state
@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 
 @scalar(WORDS64)
 def _ask(key: Any, seed: Any, held: Any) -> Any:
-    return answer(key, seed, holds(array(held), hash_of(key, seed)))
+    return answer(key, seed, holds(array(held), xxh3_alone(key, seed)))
+
+
+@scalar(WORDS64)
+def _put(key: Any, seed: Any, held: Any) -> Any:
+    return answer(key, seed, known(key, seed) and put(array(held), xxh3_alone(key, seed)))
 
 
 class SplitBlock512Filter(EightLanes):
@@ -67,6 +72,11 @@ class SplitBlock512Filter(EightLanes):
     def __contains__(self, key: Any) -> bool:
         found = _ask(key, self._scalar_seed, self._words)
         return self._contains_one(key) if found is None else found
+
+    def add(self, key: Any) -> None:
+        """Add one key; ``None`` is a null and is skipped."""
+        if _put(key, self._scalar_seed, self._words) is None:
+            super().add(key)
 
     def _parameters(self) -> dict[str, Any]:
         return {"capacity": self.capacity, "seed": self.seed}

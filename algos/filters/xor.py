@@ -37,7 +37,7 @@ from algos.filters._fingerprints import (
 )
 from algos.filters._pipeline import overlap
 from algos.hashing.murmur3_128 import fmix64
-from algos.hashing.scalar import hash_of
+from algos.hashing.xxh3 import xxh3_alone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,7 +77,7 @@ def _contains(fingerprints: Any, mask: Any, seed: Any, third: Any, hashes: Any, 
 
 @scalar(BYTES, NUMBER, NUMBER, NUMBER)
 def _ask(key: Any, seed: Any, held: Any, width: Any, xor_seed: Any, keys: Any) -> Any:
-    data, h, bits = array(held), fmix64(hash_of(key, seed) + number(xor_seed)), number(width)
+    data, h, bits = array(held), fmix64(xxh3_alone(key, seed) + number(xor_seed)), number(width)
     found = holds_one(data, bits, _positions(h, U64(data.size) * U8 // bits // U64(3)), h)
     return answer(key, seed, found & (number(keys) != U64(0)))
 

@@ -8,8 +8,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from algos._arguments import integer
+from algos._fastcall import WORD, scalar
 
 Kernel = Callable[..., None]
+ONE: dict[str, Callable[[Any, Any], int | None]] = {}
+"""How algorithms hash a key alone: ``ONE[name](key, seed)`` is an int, or ``None`` where a batch must."""
+
+
+def alone(name: str) -> Callable[[Callable[..., Any]], None]:
+    """Make a function of a key and a seed how algorithm ``name`` hashes a key alone."""
+
+    def decorate(function: Callable[..., Any]) -> None:
+        ONE[name] = scalar(gives=WORD, home=ONE, name=name)(function)
+
+    return decorate
 
 
 class Algorithm(NamedTuple):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from algos._threads import in_parts
+from algos.hashing._algorithm import ONE
 from algos.hashing.crc32 import CRC32C
 from algos.hashing.keys import CHUNK, one, pieces
 from algos.hashing.murmur3_32 import MURMUR3_32
@@ -119,6 +120,16 @@ def hash64(keys: Any, algorithm: str = "xxh3", *, seed: int = 0) -> Any:
     >>> hash64("abc") == int(hash64(["abc"])[0])
     True
     """
+    kind = type(keys)
+    if kind is str or kind is int or kind is bytes:
+        try:
+            one = ONE[algorithm]
+        except (KeyError, TypeError):
+            pass  # for _named to say what there is
+        else:
+            found = one(keys, seed)
+            if found is not None:
+                return found
     hashes = _hashed(keys, _named(algorithm, _64_BITS), seed, ())
     return int(hashes[0]) if _single(keys) else hashes
 

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from algos._bits import M32, U64, borrowed, load64
+from algos._bits import M32, U32_, U64, borrowed, load64
+from algos._fastcall import INT, NONE, kind_of, size_of, text_of, word, word_of
 from algos._jit import inlined, kernel, primitive, target_has
-from algos.hashing._algorithm import Algorithm
+from algos.hashing._algorithm import Algorithm, alone
 
 POLYNOMIAL = 0x82F63B78  # x^32 + x^28 + ... with the bits reversed
 STREAM = 4096  # bytes of each of the three streams
@@ -136,6 +137,16 @@ def _text(data: Any, offsets: Any, seed: Any, out: Any) -> None:
     for i in range(out.size):
         start = U64(offsets[i])
         out[i] = _crc(data, start, U64(offsets[i + 1]) - start, s)
+
+
+@alone("crc32c")
+def _one(key: Any, seed: Any) -> Any:
+    s = word_of(seed)
+    if kind_of(key) == INT:
+        h = _step(s ^ M32, word_of(key)) ^ M32
+    else:
+        h = _crc(text_of(key), U64(0), size_of(key), s)
+    return word(kind_of(key) != NONE, seed, U32_, h)
 
 
 @kernel

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import U64, borrowed, load64, partial64, rotl
+from algos._bits import U32_, U64, borrowed, load64, partial64, rotl
+from algos._fastcall import INT, NONE, kind_of, size_of, text_of, word, word_of
 from algos._jit import inlined, kernel
-from algos.hashing._algorithm import Algorithm
+from algos.hashing._algorithm import Algorithm, alone
 
 C1 = U64(0x87C37B91114253D5)
 C2 = U64(0x4CF5AD432745937F)
@@ -84,6 +85,16 @@ def _text(data: Any, offsets: Any, seed: Any, out: Any) -> None:
     for i in range(out.size):
         start = U64(offsets[i])
         out[i] = murmur3_128(data, start, U64(offsets[i + 1]) - start, s)[0]
+
+
+@alone("murmur3_128")
+def _one(key: Any, seed: Any) -> Any:
+    s = word_of(seed)
+    if kind_of(key) == INT:
+        h = _finish(s ^ _scramble1(word_of(key)), s, _N8)[0]
+    else:
+        h = murmur3_128(text_of(key), U64(0), size_of(key), s)[0]
+    return word(kind_of(key) != NONE, seed, U32_, h)
 
 
 @kernel

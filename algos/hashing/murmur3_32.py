@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import U32, U64, borrowed, load32, rotl32
+from algos._bits import U32, U32_, U64, borrowed, load32, rotl32
+from algos._fastcall import INT, NONE, kind_of, size_of, text_of, word, word_of
 from algos._jit import inlined, kernel
-from algos.hashing._algorithm import Algorithm
+from algos.hashing._algorithm import Algorithm, alone
 
 C1 = U32(0xCC9E2D51)
 C2 = U32(0x1B873593)
@@ -60,12 +61,17 @@ def murmur3_32(data: Any, start: Any, n: Any, seed: Any) -> Any:
     return _finish(h, U32(n))
 
 
+@inlined
+def _word(x: Any, seed: Any) -> Any:
+    """Hash one uint64 as its 8 bytes."""
+    return _finish(_mix(_mix(seed, U32(x & U64(0xFFFFFFFF))), U32(x >> U64(32))), U32(8))
+
+
 @kernel
 def _words(values: Any, seed: Any, out: Any) -> None:
     s = np.uint32(seed)
     for i in range(values.size):
-        x = values[i]
-        out[i] = _finish(_mix(_mix(s, U32(x & U64(0xFFFFFFFF))), U32(x >> U64(32))), U32(8))
+        out[i] = _word(values[i], s)
 
 
 @kernel
@@ -74,6 +80,13 @@ def _text(data: Any, offsets: Any, seed: Any, out: Any) -> None:
     for i in range(out.size):
         start = U64(offsets[i])
         out[i] = murmur3_32(data, start, U64(offsets[i + 1]) - start, s)
+
+
+@alone("murmur3_32")
+def _one(key: Any, seed: Any) -> Any:
+    s = U32(word_of(seed))
+    h = _word(word_of(key), s) if kind_of(key) == INT else murmur3_32(text_of(key), U64(0), size_of(key), s)
+    return word(kind_of(key) != NONE, seed, U32_, h)
 
 
 MURMUR3_32 = Algorithm("murmur3_32", 32, _words, _text)

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import U64, borrowed, load64, partial64
+from algos._bits import U63, U64, borrowed, load64, partial64
+from algos._fastcall import INT, NONE, kind_of, size_of, text_of, word, word_of
 from algos._jit import inlined, kernel
-from algos.hashing._algorithm import Algorithm
+from algos.hashing._algorithm import Algorithm, alone
 
 M = U64(0xC6A4A7935BD1E995)
 R = U64(47)
@@ -62,6 +63,16 @@ def _text(data: Any, offsets: Any, seed: Any, out: Any) -> None:
     for i in range(out.size):
         start = U64(offsets[i])
         out[i] = murmur64a(data, start, U64(offsets[i + 1]) - start, s)
+
+
+@alone("murmur64a")
+def _one(key: Any, seed: Any) -> Any:
+    s = word_of(seed)
+    if kind_of(key) == INT:
+        h = _finish(_mix(s ^ (_N8 * M), word_of(key)))
+    else:
+        h = murmur64a(text_of(key), U64(0), size_of(key), s)
+    return word(kind_of(key) != NONE, seed, U63, h)
 
 
 MURMUR64A = Algorithm("murmur64a", 64, _words, _text)

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import U64, borrowed, load32, load64, mulhi
+from algos._bits import U63, U64, borrowed, load32, load64, mulhi
+from algos._fastcall import INT, NONE, kind_of, size_of, text_of, word, word_of
 from algos._jit import inlined, kernel
-from algos.hashing._algorithm import Algorithm
+from algos.hashing._algorithm import Algorithm, alone
 
 S0, S1, S2, S3, S4, S5, S6, S7 = (
     U64(s)
@@ -121,6 +122,16 @@ def _text(data: Any, offsets: Any, seed: Any, out: Any) -> None:
     for i in range(out.size):
         start = U64(offsets[i])
         out[i] = rapidhash(data, start, U64(offsets[i + 1]) - start, s)
+
+
+@alone("rapidhash")
+def _one(key: Any, seed: Any) -> Any:
+    s = _seeded(word_of(seed))
+    if kind_of(key) == INT:
+        h = _finish(word_of(key), word_of(key), s ^ _N8, _N8)
+    else:
+        h = rapidhash(text_of(key), U64(0), size_of(key), s)
+    return word(kind_of(key) != NONE, seed, U63, h)
 
 
 RAPIDHASH = Algorithm("rapidhash", 64, _words, _text)

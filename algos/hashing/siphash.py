@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from algos._bits import U64, borrowed, load64, partial64, rotl
+from algos._bits import U63, U64, borrowed, load64, partial64, rotl
+from algos._fastcall import INT, NONE, NUMBER, WORD, kind_of, number, scalar, size_of, text_of, word, word_of
 from algos._jit import inlined, kernel
-from algos.hashing._algorithm import Algorithm
+from algos.hashing._algorithm import ONE, Algorithm
 
 V0, V1, V2, V3 = (
     U64(v) for v in (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
@@ -103,5 +104,32 @@ def _text13(data: Any, offsets: Any, key: Any, out: Any) -> None:
         out[i] = siphash(data, start, U64(offsets[i + 1]) - start, key, 1, 3)
 
 
+@inlined
+def _siphash_alone(key: Any, low: Any, high: Any, rounds: Any, last: Any) -> Any:
+    secret = number(low), number(high)
+    if kind_of(key) == INT:
+        return siphash_word(word_of(key), secret, rounds, last)
+    return siphash(text_of(key), U64(0), size_of(key), secret, rounds, last)
+
+
+@scalar(NUMBER, NUMBER, gives=WORD)
+def _one24(key: Any, zero: Any, low: Any, high: Any) -> Any:
+    return word(kind_of(key) != NONE, zero, U63, _siphash_alone(key, low, high, 2, 4))
+
+
+@scalar(NUMBER, NUMBER, gives=WORD)
+def _one13(key: Any, zero: Any, low: Any, high: Any) -> Any:
+    return word(kind_of(key) != NONE, zero, U63, _siphash_alone(key, low, high, 1, 3))
+
+
+def _alone24(key: Any, seed: Any) -> int | None:
+    return _one24(key, 0, seed, seed >> 64) if type(seed) is int and not seed >> 128 else None
+
+
+def _alone13(key: Any, seed: Any) -> int | None:
+    return _one13(key, 0, seed, seed >> 64) if type(seed) is int and not seed >> 128 else None
+
+
+ONE |= {"siphash24": _alone24, "siphash13": _alone13}
 SIPHASH24 = Algorithm("siphash24", 128, _words24, _text24)
 SIPHASH13 = Algorithm("siphash13", 128, _words13, _text13)

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import U64
+from algos._bits import U63, U64
+from algos._fastcall import INT, kind_of, word, word_of
 from algos._jit import inlined, kernel
-from algos.hashing._algorithm import Algorithm
+from algos.hashing._algorithm import Algorithm, alone
 
 GAMMA = U64(0x9E3779B97F4A7C15)
 
@@ -36,6 +37,11 @@ def _words(values: Any, seed: Any, out: Any) -> None:
     s = np.uint64(seed)
     for i in range(values.size):
         out[i] = splitmix64(values[i], s)
+
+
+@alone("splitmix64")
+def _one(key: Any, seed: Any) -> Any:
+    return word(kind_of(key) == INT, seed, U63, splitmix64(word_of(key), word_of(seed)))
 
 
 SPLITMIX64 = Algorithm("splitmix64", 64, _words, None)

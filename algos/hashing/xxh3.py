@@ -18,9 +18,23 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from algos._bits import M32, U32_, U64, borrowed, byteswap, item_pointer, load32, load64, mulhi, rotl, store64
+from algos._bits import (
+    M32,
+    U32_,
+    U63,
+    U64,
+    borrowed,
+    byteswap,
+    item_pointer,
+    load32,
+    load64,
+    mulhi,
+    rotl,
+    store64,
+)
+from algos._fastcall import INT, NONE, TEXT, kind_of, size_of, text_of, word, word_of
 from algos._jit import inlined, kernel, primitive
-from algos.hashing._algorithm import Algorithm
+from algos.hashing._algorithm import Algorithm, alone
 from algos.hashing.xxh64 import P1, P2, P3, P4, P5
 from algos.hashing.xxh64 import avalanche as xxh64_avalanche
 
@@ -250,6 +264,20 @@ def _text(data: Any, offsets: Any, seed: Any, out: Any) -> None:
     for i in range(out.size):
         start = U64(offsets[i])
         out[i] = xxh3(data, start, U64(offsets[i + 1]) - start, s)
+
+
+@inlined
+def xxh3_alone(key: Any, seed: Any) -> Any:
+    """Hash a key of a scalar call as batches are; 0 for what is of no known kind."""
+    kind, s = kind_of(key), word_of(seed)
+    if kind == INT:
+        return xxh3_word(word_of(key), xxh3_key(s))
+    return xxh3(text_of(key), U64(0), size_of(key), s) if kind == TEXT else U64(0)
+
+
+@alone("xxh3")
+def _one(key: Any, seed: Any) -> Any:
+    return word(kind_of(key) != NONE, seed, U63, xxh3_alone(key, seed))
 
 
 XXH3 = Algorithm("xxh3", 64, _words, _text)

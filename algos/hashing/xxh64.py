@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import U64, borrowed, load32, load64, rotl
+from algos._bits import U63, U64, borrowed, load32, load64, rotl
+from algos._fastcall import INT, NONE, kind_of, size_of, text_of, word, word_of
 from algos._jit import inlined, kernel
-from algos.hashing._algorithm import Algorithm
+from algos.hashing._algorithm import Algorithm, alone
 
 P1 = U64(0x9E3779B185EBCA87)
 P2 = U64(0xC2B2AE3D27D4EB4F)
@@ -110,6 +111,16 @@ def _text(data: Any, offsets: Any, seed: Any, out: Any) -> None:
     for i in range(out.size):
         start = U64(offsets[i])
         out[i] = xxh64(data, start, U64(offsets[i + 1]) - start, s)
+
+
+@alone("xxh64")
+def _one(key: Any, seed: Any) -> Any:
+    s = word_of(seed)
+    if kind_of(key) == INT:
+        h = avalanche(_tail8(s + P5 + _N8, word_of(key)))
+    else:
+        h = xxh64(text_of(key), U64(0), size_of(key), s)
+    return word(kind_of(key) != NONE, seed, U63, h)
 
 
 XXH64 = Algorithm("xxh64", 64, _words, _text)
