@@ -31,6 +31,17 @@ def _rotl_twin(x: Any, r: Any) -> Any:
     return (x << r) | (x >> (U64_ - r))
 
 
+@primitive(lambda x: x)
+def opaque(typingctx: Any, x: Any) -> Any:
+    """Return a uint64 as one the compiler knows nothing of: sums across it stay in the order they have."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word = ir.IntType(64)
+        return builder.asm(ir.FunctionType(word, [word]), "", "=r,0", args, side_effect=False)
+
+    return types.uint64(types.uint64), codegen
+
+
 @primitive(_rotl_twin)
 def rotl(typingctx: Any, x: Any, r: Any) -> Any:
     """Rotate a uint64 left by ``r`` (uint64, 1..63).

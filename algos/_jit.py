@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., Any])
 
 ROOT = Path(__file__).parent
-_SINCE_NEHALEM = {"nehalem", "x86-64-v2", "x86-64-v3", "x86-64-v4", "haswell", "skylake", "znver3", "znver4"}
+_WITH_AVX2 = {"x86-64-v3", "x86-64-v4", "haswell", "skylake", "znver3", "znver4"}
+_WITH_SSE42 = {"nehalem", "x86-64-v2"} | _WITH_AVX2
 _IMPORT = re.compile(r"^\s*(?:from|import)\s+algos\.([a-z]\w*)", re.MULTILINE)
 
 
@@ -119,8 +120,8 @@ def target_has(feature: str) -> bool:
         return False
     if config.CPU_NAME in {None, "", "host"} and config.CPU_FEATURES is None:
         return bool(binding.get_host_cpu_features().get(feature))
-    named = config.CPU_NAME in _SINCE_NEHALEM and feature == "sse4.2"
-    return named or f"+{feature}" in (config.CPU_FEATURES or "")
+    named = {"sse4.2": _WITH_SSE42, "avx2": _WITH_AVX2}.get(feature, set())
+    return config.CPU_NAME in named or f"+{feature}" in (config.CPU_FEATURES or "")
 
 
 def kernel(function: F) -> F:

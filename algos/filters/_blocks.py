@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 
 from algos._bits import M32, U1, U3, U32_, U63, U64, item_pointer, popcount, prefetch, prefetch_near
-from algos._jit import inlined, kernel, primitive
+from algos._jit import inlined, kernel, primitive, target_has
 from algos.filters._bit_filter import BitFilter, invert, loads
 from algos.filters._checks import check_count
 from algos.filters._pipeline import overlap
@@ -35,6 +35,9 @@ BATCH = 96
 """Keys per step: their blocks and those being probed fit L1 and L2 together; 64..192 measure alike."""
 NEAR_BYTES = 512 << 10
 """Up to half of a usual L2, blocks are fetched into L1."""
+PLAIN_BYTES = 256 << 10 if target_has("sse4.2") and not target_has("avx2") else 0
+"""Up to this size keys are looked up one after the other: with vectors of 16 bytes that is faster, and with
+wider ones, or in any larger filter, slower (x86-64-v4, v3 and Nehalem's set, measured on Zen 4)."""
 KEYS_AHEAD = 16 * BATCH
 """How far ahead the keys themselves are fetched: read in bursts, they would else come a third slower."""
 
@@ -233,6 +236,10 @@ def _probe_step(
 def contains_words(words: Any, values: Any, seed: Any, out: Any) -> None:
     """Hash (XXH3) and probe 64-bit keys: fused, because two kernels cost a third more in cache."""
     blocks, key, n = U64(words.size >> 3), xxh3_key(np.uint64(seed)), values.size
+    if words.nbytes <= PLAIN_BYTES:
+        for i in range(n):
+            out[i] = holds(words, xxh3_word(values[i], key))
+        return
     keys, starts = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, np.uint64)
     missing = np.empty(BATCH, np.uint8)
     for step in range((n + BATCH - 1) // BATCH + 1):
@@ -251,6 +258,10 @@ def contains_words(words: Any, values: Any, seed: Any, out: Any) -> None:
 def contains(words: Any, hashes: Any, out: Any) -> None:
     """Probe ready hashes, in the same steps."""
     blocks, n = U64(words.size >> 3), hashes.size
+    if words.nbytes <= PLAIN_BYTES:
+        for i in range(n):
+            out[i] = holds(words, hashes[i])
+        return
     keys, starts = np.empty(2 * BATCH, np.uint64), np.empty(2 * BATCH, np.uint64)
     missing = np.empty(BATCH, np.uint8)
     for step in range((n + BATCH - 1) // BATCH + 1):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import U32_, U64, borrowed, load64, partial64, rotl
+from algos._bits import U32_, U64, borrowed, load64, opaque, partial64, rotl
 from algos._fastcall import INT, NONE, kind_of, size_of, text_of, word, word_of
 from algos._jit import inlined, kernel
 from algos.hashing._algorithm import Algorithm, alone
@@ -59,7 +59,8 @@ def murmur3_128(data: Any, start: Any, n: Any, seed: Any) -> Any:
     h1, h2, p, tail = seed, seed, start, start + (n & ~_N15)
     while p < tail:
         h1 ^= _scramble1(load64(data, p))
-        h1 = (rotl(h1, _R27) + h2) * U64(5) + U64(0x52DCE729)
+        # LLVM would make h2's sum of h1's summands, which puts a cycle into the chain from step to step.
+        h1 = opaque((rotl(h1, _R27) + h2) * U64(5) + U64(0x52DCE729))
         h2 ^= _scramble2(load64(data, p + _N8))
         h2 = (rotl(h2, _R31) + h1) * U64(5) + U64(0x38495AB5)
         p += _N16

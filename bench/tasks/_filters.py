@@ -47,7 +47,11 @@ NOT_EVERYWHERE = frozenset(
 )
 """Variants that race in quick and thorough tasks only: a default run has no time for all in all."""
 ARRANGED: dict[str, tuple[dict[str, Any], ...]] = {"BinaryFuseFilter": ({"arity": 4},)}
-"""Arguments with which a variant races once more in thorough tasks."""
+"""Arguments with which a variant races once more in thorough tasks ..."""
+ARRANGED_FOR_TEXT: dict[str, tuple[dict[str, Any], ...]] = {
+    "SplitBlockBloomFilter": ({"physical_type": "byte_array"},)
+}
+"""... and in all that have no ints: Parquet's filters hash by xxHash64."""
 SCALARS = 2**16
 SWEPT = {"fpr", "bits_per_key"}
 """Parameters of tasks in which our variants are planned otherwise than everyone is; packages stay out."""
@@ -108,7 +112,8 @@ class Field:
         for variant in entrants(task):
             usual = Ours(variant, self.kind, fpr=task.params.get("fpr", FPR))
             more = ARRANGED.get(variant.name, ()) if task.tier == "thorough" else ()
-            for entry in (usual, *(usual.arranged(**options) for options in more)):
+            parquet = ARRANGED_FOR_TEXT.get(variant.name, ()) if self.kind != "int" else ()
+            for entry in (usual, *(usual.arranged(**options) for options in (*more, *parquet))):
                 keys = self.members.form(entry.form)
                 planned = entry.within(space, keys) if space else entry
                 if planned and planned.possible(keys):
