@@ -31,7 +31,11 @@ def _rotl_twin(x: Any, r: Any) -> Any:
     return (x << r) | (x >> (U64_ - r))
 
 
-@primitive(lambda x: x)
+def _opaque_twin(x: Any) -> Any:
+    return x
+
+
+@primitive(_opaque_twin)
 def opaque(typingctx: Any, x: Any) -> Any:
     """Return a uint64 as one the compiler knows nothing of: sums across it stay in the order they have."""
 
