@@ -1,22 +1,25 @@
-"""Scalar calls that cost what a call costs: kernels entered past Numba's dispatcher.
+"""Scalar calls that cost what a call costs: compiled functions that Python takes for its own builtins.
 
-A dispatcher looks at the types of its arguments at every call, and unpacks each array with a dozen checks; in
-a filter that takes ten times as long as the lookup. A function made by ``scalar`` has one signature, so its
-compiled wrapper is called itself. Its arguments are unpacked here: a key as what is hashed of it, an array as
-its address and size. Only this library's own objects may be passed, since nothing of an array is checked.
+A Numba dispatcher looks at the types of its arguments at every call, and unpacks each array with a dozen
+checks; in a filter that takes ten times as long as the lookup, and a Python method around it half as long
+again. A ``Native`` is a function of the interpreter's own C interface instead (``METH_FASTCALL``), compiled
+by its first call::
 
-::
+    @Native
+    def _ask(me, arguments, count, names):
+        key, seed = key_alone(arguments, count, names), key_of(me, SEED)
+        if known(key, seed):
+            return as_bool(holds(uint64s_of(me, WORDS), number_of(me, HASHES), xxh3_alone(key, seed)))
+        return slowly(me, "_contains_one", arguments, count, names)
 
-    @scalar(WORDS64, NUMBER)
-    def _ask(key, seed, held, hash_count):
-        found = contains(array(held), number(hash_count), xxh3_alone(key, seed))
-        return answer(key, seed, found)
+    class Filter:
+        __contains__ = Method(_ask, "_contains_one")
 
-``_ask`` is compiled by its first call, which then puts the wrapper in its own place in its module. It returns
-a bool (with ``gives=WORD`` an int), or ``None`` for a key that is not exactly an ``int`` of 64 signed bits or
-a ``str`` or ``bytes`` of at most 64 KiB, for
-a seed that is no ``int`` below 2^63, and always where NumPy or Python are not as they are known here: then
-the caller takes the way that batches take.
+``arguments`` points to objects, and so does ``me`` to those in its slots: ``place(Filter, "_words")`` tells
+where in them one is. The plain case is one key that is exactly an ``int`` in [-2^63, 2^64), or a ``str`` or
+``bytes`` of at most 64 KiB; every other is handed, as it came, to the Python method of the same meaning, as
+is all where CPython or NumPy are not as they are known here. Only this library's own objects may be read in
+place: nothing of them is checked.
 """
 
 from __future__ import annotations
@@ -27,9 +30,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llvmlite import ir
-from numba import config, njit, types
+from numba import config, types
 from numba.core import cgutils
-from numba.extending import NativeValue, box, intrinsic, models, register_model, unbox
+from numba.core.ccallback import CFunc
+from numba.extending import intrinsic, models, register_model
 
 from algos._jit import cached, inlined
 
@@ -42,7 +46,9 @@ MOST_BYTES = 1 << 16
 """Longer keys are of no known kind: batches release the GIL."""
 _DATA, _SHAPE, _STRIDES = 2, 4, 5
 """Where an array object keeps the address of its items, and those of its shape and strides, in words."""
+_FASTCALL, _KEYWORDS = 0x80, 0x02
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+_OBJECT = _I8.as_pointer()
 
 
 class _Key(types.Type):
@@ -52,38 +58,7 @@ class _Key(types.Type):
         super().__init__(name="hotpath key")
 
 
-class _Held(types.Type):
-    """A contiguous array that outlives the call, by its address and its size in bytes."""
-
-    def __init__(self, dtype: Any) -> None:
-        self.dtype = dtype
-        super().__init__(name=f"hotpath array of {dtype}")
-
-
-class _Number(types.Type):
-    """An int below 2^64, taken as it is."""
-
-    def __init__(self) -> None:
-        super().__init__(name="hotpath number")
-
-
-class _Answer(types.Type):
-    """False, True, or None."""
-
-    def __init__(self) -> None:
-        super().__init__(name="hotpath answer")
-
-
-class _Word(types.Type):
-    """An int below 2^64, or None."""
-
-    def __init__(self) -> None:
-        super().__init__(name="hotpath word")
-
-
-KEY, NUMBER, ANSWER, WORD = _Key(), _Number(), _Answer(), _Word()
-BYTES, UINT16S = _Held(types.uint8), _Held(types.uint16)
-WORDS32, WORDS64 = _Held(types.uint32), _Held(types.uint64)
+KEY = _Key()
 
 
 @register_model(_Key)
@@ -93,164 +68,97 @@ class _KeyModel(models.StructModel):
         super().__init__(manager, given, members)
 
 
-@register_model(_Held)
-class _HeldModel(models.StructModel):
-    def __init__(self, manager: Any, given: Any) -> None:
-        super().__init__(manager, given, [("data", types.uint64), ("nbytes", types.uint64)])
+def _call(builder: Any, name: str, gives: Any, *given: Any) -> Any:
+    """Emit a call of the interpreter."""
+    function = ir.FunctionType(gives, [value.type for value in given])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function, name), given)
 
 
-@register_model(_Word)
-class _WordModel(models.StructModel):
-    def __init__(self, manager: Any, given: Any) -> None:
-        super().__init__(manager, given, [("known", types.boolean), ("value", types.uint64)])
+def _item(builder: Any, base: Any, index: Any) -> Any:
+    """Emit the object that word ``index`` from ``base`` on points to."""
+    objects = builder.inttoptr(base, _OBJECT.as_pointer())
+    return builder.load(builder.gep(objects, [index]))
 
 
-@register_model(_Number)
-@register_model(_Answer)
-class _IntModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, given: Any) -> None:
-        super().__init__(manager, given, _I64)
+# Keys
 
 
-# From Python and back
-
-
-@unbox(_Key)
-def _unbox_key(typ: Any, item: Any, c: Any) -> Any:
-    b, key = c.builder, cgutils.create_struct_proxy(typ)(c.context, c.builder)
+def _emit_key(context: Any, builder: Any, item: Any) -> Any:
+    b, pyapi = builder, context.get_python_api(builder)
     kind, word, size = (cgutils.alloca_once_value(b, _I64(0)) for _ in range(3))
-    is_a = c.pyapi.get_type(item)
+    with b.if_then(cgutils.is_not_null(b, item), likely=True):  # a slot not filled yet
+        is_a = pyapi.get_type(b.bitcast(item, pyapi.pyobj))
 
-    def of(name: str) -> Any:
-        return b.icmp_unsigned("==", is_a, b.bitcast(c.pyapi.get_c_object(name), is_a.type))
+        def of(name: str) -> Any:
+            return b.icmp_unsigned("==", is_a, b.bitcast(pyapi.get_c_object(name), is_a.type))
 
-    def short(size: Any) -> Any:
-        return b.select(b.icmp_unsigned("<=", b.load(size), _I64(MOST_BYTES)), _I64(TEXT), _I64(NONE))
-
-    with b.if_else(of("PyLong_Type")) as (number, other):
-        with number:
-            overflow = cgutils.alloca_once_value(b, _I32(0))
-            function = ir.FunctionType(_I64, [item.type, _I32.as_pointer()])
-            convert = cgutils.get_or_insert_function(b.module, function, "PyLong_AsLongLongAndOverflow")
-            b.store(b.call(convert, [item, overflow]), word)
-            fits = b.icmp_signed("==", b.load(overflow), _I32(0))
-            b.store(b.select(fits, _I64(INT), _I64(NONE)), kind)
-        with other:
-            with b.if_then(of("PyUnicode_Type")):
-                function = ir.FunctionType(_I8.as_pointer(), [item.type, _I64.as_pointer()])
-                encode = cgutils.get_or_insert_function(b.module, function, "PyUnicode_AsUTF8AndSize")
-                data = b.call(encode, [item, size])
-                b.store(b.ptrtoint(data, _I64), word)
-                with b.if_else(cgutils.is_null(b, data)) as (failed, encoded):
-                    with failed:  # a lone surrogate
-                        c.pyapi.err_clear()
-                    with encoded:
-                        b.store(short(size), kind)
-            with b.if_then(of("PyBytes_Type")):
-                for name, slot in (("PyBytes_AsString", word), ("PyBytes_Size", size)):
-                    function = ir.FunctionType(_I64, [item.type])
-                    read = cgutils.get_or_insert_function(b.module, function, name)
-                    b.store(b.call(read, [item]), slot)
-                b.store(short(size), kind)
+        with b.if_else(of("PyLong_Type")) as (number, other):
+            with number:
+                _emit_number(pyapi, item, kind, word)
+            with other:
+                with b.if_then(of("PyUnicode_Type")):
+                    _emit_text(pyapi, item, kind, word, size)
+                with b.if_then(of("PyBytes_Type")):
+                    b.store(_call(b, "PyBytes_AsString", _I64, item), word)
+                    b.store(_call(b, "PyBytes_Size", _I64, item), size)
+                    b.store(_kind_of_bytes(b, size), kind)
+    key = cgutils.create_struct_proxy(KEY)(context, b)
     key.kind, key.word, key.size = b.load(kind), b.load(word), b.load(size)
-    return NativeValue(key._getvalue())
+    return key._getvalue()
 
 
-@unbox(_Held)
-def _unbox_held(typ: Any, item: Any, c: Any) -> Any:
-    b, held = c.builder, cgutils.create_struct_proxy(typ)(c.context, c.builder)
-    fields = b.bitcast(item, _I64.as_pointer())
-    data, shape, strides = (b.load(b.gep(fields, [_I32(at)])) for at in (_DATA, _SHAPE, _STRIDES))
-    length, itemsize = (b.load(b.inttoptr(at, _I64.as_pointer())) for at in (shape, strides))
-    held.data, held.nbytes = data, b.mul(length, itemsize)
-    return NativeValue(held._getvalue())
+def _emit_number(pyapi: Any, item: Any, kind: Any, word: Any) -> None:
+    b = pyapi.builder
+    overflow = cgutils.alloca_once_value(b, _I32(0))
+    b.store(_call(b, "PyLong_AsLongLongAndOverflow", _I64, item, overflow), word)
+    b.store(_I64(INT), kind)
+    with b.if_then(b.icmp_unsigned("!=", b.load(overflow), _I32(0)), likely=False):
+        b.store(_call(b, "PyLong_AsUnsignedLongLong", _I64, item), word)
+        with b.if_then(cgutils.is_not_null(b, _call(b, "PyErr_Occurred", _OBJECT))):
+            pyapi.err_clear()
+            b.store(_I64(NONE), kind)
 
 
-@unbox(_Number)
-def _unbox_number(typ: Any, item: Any, c: Any) -> Any:
-    function = ir.FunctionType(_I64, [item.type])
-    convert = cgutils.get_or_insert_function(c.builder.module, function, "PyLong_AsUnsignedLongLongMask")
-    value = c.builder.call(convert, [item])
-    failed = cgutils.alloca_once_value(c.builder, cgutils.false_bit)
-    with c.builder.if_then(c.builder.icmp_signed("==", value, _I64(-1)), likely=False):
-        c.builder.store(c.pyapi.c_api_error(), failed)
-    return NativeValue(value, is_error=c.builder.load(failed))
+def _emit_text(pyapi: Any, item: Any, kind: Any, word: Any, size: Any) -> None:
+    b = pyapi.builder
+    data = _call(b, "PyUnicode_AsUTF8AndSize", _OBJECT, item, size)
+    b.store(b.ptrtoint(data, _I64), word)
+    with b.if_else(cgutils.is_null(b, data)) as (failed, encoded):
+        with failed:  # a lone surrogate
+            pyapi.err_clear()
+        with encoded:
+            b.store(_kind_of_bytes(b, size), kind)
 
 
-@box(_Answer)
-def _box_answer(typ: Any, value: Any, c: Any) -> Any:
-    b = c.builder
-    yes, no, none = (c.pyapi.get_c_object(f"_Py_{name}Struct") for name in ("True", "False", "None"))
-    known = b.select(b.icmp_signed("==", value, _I64(1)), yes, no)
-    answer = b.select(b.icmp_signed("<", value, _I64(0)), none, known)
-    c.pyapi.incref(answer)
-    return answer
-
-
-@box(_Word)
-def _box_word(typ: Any, value: Any, c: Any) -> Any:
-    b, word = c.builder, cgutils.create_struct_proxy(typ)(c.context, c.builder, value=value)
-    none = c.pyapi.get_c_object("_Py_NoneStruct")
-    made = cgutils.alloca_once_value(b, none)
-    with b.if_else(word.known) as (known, unknown):
-        with known:
-            b.store(c.pyapi.long_from_ulonglong(word.value), made)
-        with unknown:
-            c.pyapi.incref(none)
-    return b.load(made)
-
-
-# Inside
-
-
-def _view(context: Any, builder: Any, array_type: Any, data: Any, nbytes: Any) -> Any:
-    """Emit an array over memory that it does not own."""
-    item = context.get_data_type(array_type.dtype)
-    itemsize = _I64(context.get_abi_sizeof(item))
-    made = context.make_array(array_type)(context, builder)
-    context.populate_array(
-        made,
-        data=builder.inttoptr(data, item.as_pointer()),
-        shape=[builder.udiv(nbytes, itemsize)],
-        strides=[itemsize],
-        itemsize=itemsize,
-        meminfo=None,
-    )
-    return made._getvalue()
+def _kind_of_bytes(b: Any, size: Any) -> Any:
+    return b.select(b.icmp_unsigned("<=", b.load(size), _I64(MOST_BYTES)), _I64(TEXT), _I64(NONE))
 
 
 @intrinsic
-def array(typingctx: Any, held: Any) -> Any:
-    """View what is held as an array."""
-    array_type = types.Array(held.dtype, 1, "C")
+def key_of(typingctx: Any, base: Any, index: Any) -> Any:
+    """Take an object as a key."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        given = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=args[0])
-        return _view(context, builder, array_type, given.data, given.nbytes)
+        return _emit_key(context, builder, _item(builder, *args))
 
-    return array_type(held), codegen
+    return KEY(types.uint64, types.int64), codegen
 
 
 @intrinsic
-def number(typingctx: Any, given: Any) -> Any:
-    """Return what is given as a uint64."""
+def key_alone(typingctx: Any, arguments: Any, count: Any, names: Any) -> Any:
+    """Take the one argument of a call as a key; what it has of no kind if there are others."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return args[0]
+        arguments, count, names = args
+        none = cgutils.alloca_once_value(builder, cgutils.get_null_value(context.get_value_type(KEY)))
+        plain = builder.and_(
+            builder.icmp_unsigned("==", count, _I64(1)), builder.icmp_unsigned("==", names, _I64(0))
+        )
+        with builder.if_then(plain, likely=True):
+            builder.store(_emit_key(context, builder, _item(builder, arguments, _I64(0))), none)
+        return builder.load(none)
 
-    return types.uint64(given), codegen
-
-
-@intrinsic
-def text_of(typingctx: Any, key: Any) -> Any:
-    """View a key of kind ``TEXT`` as its bytes."""
-    array_type = types.Array(types.uint8, 1, "C")
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        given = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=args[0])
-        return _view(context, builder, array_type, given.word, given.size)
-
-    return array_type(key), codegen
+    return KEY(types.uint64, types.uint64, types.uint64), codegen
 
 
 def _member(name: str, of: Any) -> Any:
@@ -270,84 +178,279 @@ word_of = _member("word", types.uint64)
 size_of = _member("size", types.uint64)
 
 
-@intrinsic
-def _as_answer(typingctx: Any, value: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return args[0]
-
-    return ANSWER(types.int64), codegen
-
-
 @inlined
 def known(key: Any, seed: Any) -> Any:
-    """Tell whether key and seed are of a known kind."""
+    """Tell whether a key is of a known kind, and its seed an int."""
     return (kind_of(key) != NONE) & (kind_of(seed) == INT)
 
 
 @inlined
-def answer(key: Any, seed: Any, found: Any) -> Any:
-    """Make an answer of ``found``: None if key or seed are of no known kind."""
-    return _as_answer(np.int64(found) if known(key, seed) else np.int64(-1))
+def known_below(key: Any, seed: Any, bits: Any) -> Any:
+    """Tell the same, the seed being an int of so few bits."""
+    return known(key, seed) & (word_of(seed) >> bits == np.uint64(0))
+
+
+def _view(context: Any, builder: Any, array_type: Any, data: Any, nbytes: Any) -> Any:
+    """Emit an array over memory that it does not own."""
+    item = context.get_data_type(array_type.dtype)
+    itemsize = _I64(context.get_abi_sizeof(item))
+    made = context.make_array(array_type)(context, builder)
+    context.populate_array(
+        made,
+        data=builder.inttoptr(data, item.as_pointer()),
+        shape=[builder.udiv(nbytes, itemsize)],
+        strides=[itemsize],
+        itemsize=itemsize,
+        meminfo=None,
+    )
+    return made._getvalue()
 
 
 @intrinsic
-def _as_word(typingctx: Any, known: Any, value: Any) -> Any:
+def text_of(typingctx: Any, key: Any) -> Any:
+    """View a key of kind ``TEXT`` as its bytes."""
+    array_type = types.Array(types.uint8, 1, "C")
+
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        made = cgutils.create_struct_proxy(signature.return_type)(context, builder)
-        made.known, made.value = args
-        return made._getvalue()
+        given = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=args[0])
+        return _view(context, builder, array_type, given.word, given.size)
 
-    return WORD(types.boolean, types.uint64), codegen
-
-
-@inlined
-def word(valid: Any, seed: Any, bits: Any, value: Any) -> Any:
-    """Make a word of ``value``: None if it is not ``valid``, or the seed no int of so few bits."""
-    valid &= (kind_of(seed) == INT) & (word_of(seed) >> bits == np.uint64(0))
-    return _as_word(valid, value)
+    return array_type(key), codegen
 
 
-# The call itself
+# State
+
+
+def _array_of(dtype: Any) -> Any:
+    array_type = types.Array(dtype, 1, "C")
+
+    @intrinsic
+    def read(typingctx: Any, base: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            fields = builder.bitcast(_item(builder, *args), _I64.as_pointer())
+            data, shape, strides = (
+                builder.load(builder.gep(fields, [_I32(at)])) for at in (_DATA, _SHAPE, _STRIDES)
+            )
+            length, itemsize = (
+                builder.load(builder.inttoptr(at, _I64.as_pointer())) for at in (shape, strides)
+            )
+            return _view(context, builder, array_type, data, builder.mul(length, itemsize))
+
+        return array_type(types.uint64, types.int64), codegen
+
+    return read
+
+
+bytes_of, uint16s_of = _array_of(types.uint8), _array_of(types.uint16)
+uint32s_of, uint64s_of = _array_of(types.uint32), _array_of(types.uint64)
+"""View a contiguous array object, or its bytes, that outlives the call."""
+
+
+@intrinsic
+def number_of(typingctx: Any, base: Any, index: Any) -> Any:
+    """Take an int below 2^64 as it is."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _call(builder, "PyLong_AsUnsignedLongLongMask", _I64, _item(builder, *args))
+
+    return types.uint64(types.uint64, types.int64), codegen
+
+
+@intrinsic
+def wide_of(typingctx: Any, base: Any, index: Any) -> Any:
+    """Take an int below 2^128 as its lower and upper word, and 1; all 0 for what is none."""
+    words = types.UniTuple(types.uint64, 3)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        b, item, pyapi = builder, _item(builder, *args), context.get_python_api(builder)
+        slots = [cgutils.alloca_once_value(b, _I64(0)) for _ in range(3)]
+        is_a = pyapi.get_type(b.bitcast(item, pyapi.pyobj))
+        with b.if_then(b.icmp_unsigned("==", is_a, b.bitcast(pyapi.get_c_object("PyLong_Type"), is_a.type))):
+            width, overflow = _call(b, "PyLong_FromLong", _OBJECT, _I64(64)), cgutils.alloca_once(b, _I32)
+            upper = _call(b, "PyNumber_Rshift", _OBJECT, item, width)
+            rest = _call(b, "PyNumber_Rshift", _OBJECT, upper, width)
+            above = _call(b, "PyLong_AsLongLongAndOverflow", _I64, rest, overflow)
+            with b.if_then(b.icmp_unsigned("==", above, _I64(0))):  # -1 if it does not fit
+                for slot, word in ((slots[0], item), (slots[1], upper)):
+                    b.store(_call(b, "PyLong_AsUnsignedLongLongMask", _I64, word), slot)
+                b.store(_I64(1), slots[2])
+            for made in (width, upper, rest):
+                _call(b, "Py_DecRef", ir.VoidType(), made)
+        return context.make_tuple(b, signature.return_type, [b.load(slot) for slot in slots])
+
+    return words(types.uint64, types.int64), codegen
+
+
+@intrinsic
+def uint64s_at(typingctx: Any, address: Any, count: Any) -> Any:
+    """View so many words from an address on."""
+    array_type = types.Array(types.uint64, 1, "C")
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        address, count = args
+        return _view(context, builder, array_type, address, builder.mul(count, _I64(8)))
+
+    return array_type(types.uint64, types.uint64), codegen
+
+
+# Results
+
+
+@intrinsic
+def as_bool(typingctx: Any, value: Any) -> Any:
+    """Return ``True`` or ``False``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pyapi = context.get_python_api(builder)
+        yes, no = (pyapi.get_c_object(f"_Py_{name}Struct") for name in ("True", "False"))
+        answer = builder.select(args[0], yes, no)
+        pyapi.incref(answer)
+        return builder.ptrtoint(answer, _I64)
+
+    return types.uint64(types.boolean), codegen
+
+
+@intrinsic
+def as_none(typingctx: Any) -> Any:
+    """Return ``None``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pyapi = context.get_python_api(builder)
+        none = pyapi.get_c_object("_Py_NoneStruct")
+        pyapi.incref(none)
+        return builder.ptrtoint(none, _I64)
+
+    return types.uint64(), codegen
+
+
+@intrinsic
+def as_int(typingctx: Any, value: Any) -> Any:
+    """Return a uint64 as an ``int``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _call(builder, "PyLong_FromUnsignedLongLong", _I64, args[0])
+
+    return types.uint64(types.uint64), codegen
+
+
+@intrinsic(prefer_literal=True)
+def slowly(typingctx: Any, me: Any, name: Any, arguments: Any, count: Any, names: Any) -> Any:
+    """Hand the call to the method ``name`` of ``me``."""
+    method = name.literal_value
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        me, _, arguments, count, names = args
+        text = context.insert_const_string(builder.module, method)
+        bound = _call(builder, "PyObject_GetAttrString", _I64, me, text)
+        result = cgutils.alloca_once_value(builder, _I64(0))
+        with builder.if_then(builder.icmp_unsigned("!=", bound, _I64(0)), likely=True):
+            builder.store(_call(builder, "PyObject_Vectorcall", _I64, bound, arguments, count, names), result)
+            _call(builder, "Py_DecRef", ir.VoidType(), bound)
+        return builder.load(result)
+
+    return types.uint64(types.uint64, name, types.uint64, types.uint64, types.uint64), codegen
+
+
+# The functions themselves
+
+
+def _word_at(address: int, index: int) -> int:
+    """Read a word of an object."""
+    return ctypes.c_ssize_t.from_address(address + 8 * index).value
+
+
+def place(owner: type, slot: str) -> int:
+    """Return which word of an object of a class a slot is: the one that changes with it."""
+    if not WORKS:
+        return 0
+    like: Any = type("Like", (owner,), {"__slots__": ()})
+    like.__abstractmethods__ = frozenset()
+    probe, held = like.__new__(like), object()
+    setattr(probe, slot, held)
+    return [_word_at(id(probe), at) for at in range(like.__basicsize__ // 8)].index(id(held))
 
 
 def _layout_is_known() -> bool:
-    """Tell whether objects look as they are read here, which is not in the contracts of NumPy and CPython."""
-    probe = np.arange(3, dtype=np.uint16)
-    fields = (ctypes.c_ssize_t * 6).from_address(id(probe))
-    if fields[_DATA] != probe.ctypes.data:
+    """Tell whether arrays look as they are read here, which is not in the contract of NumPy."""
+    array = np.arange(3, dtype=np.uint16)
+    if _word_at(id(array), _DATA) != array.ctypes.data:
         return False
-    shape, strides = (ctypes.c_ssize_t.from_address(fields[at]).value for at in (_SHAPE, _STRIDES))
-    return (shape, strides) == (3, 2)
+    return [_word_at(_word_at(id(array), at), 0) for at in (_SHAPE, _STRIDES)] == [3, 2]
 
 
-WORKS = not config.DISABLE_JIT and sys.implementation.name == "cpython" and _layout_is_known()
-"""Whether there are such calls here, or only the way of the batches."""
+def _supported() -> bool:
+    """Tell whether there can be such calls here, or only the way of the batches."""
+    locked = getattr(sys, "_is_gil_enabled", lambda: True)()
+    return not config.DISABLE_JIT and sys.implementation.name == "cpython" and locked and _layout_is_known()
 
 
-def _unknown(*_: Any) -> None:
-    """Stand in for every scalar function where there are none."""
+WORKS = _supported()
 
 
-def scalar(
-    *state: Any, gives: Any = ANSWER, home: dict[str, Any] | None = None, name: str | None = None
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a scalar function of ``(key, seed, *state)``; see the module.
+class _Definition(ctypes.Structure):
+    """A ``PyMethodDef``."""
 
-    Its place is ``home[name]``: by default what it is called in its module.
-    """
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
 
-    def decorate(function: Any) -> Callable[..., Any]:
+
+_KEPT: list[Any] = []
+"""What builtin functions point to; they may outlive whoever made them."""
+
+
+class Native:
+    """A function of ``(me, arguments, count, names)``, the addresses that CPython calls a builtin with."""
+
+    __slots__ = ("_compiled", "function")
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self._compiled: Any = None
+
+    def _definition(self, name: str, doc: str | None) -> Any:
+        """Return the definition, under a name, of the compiled function."""
+        if self._compiled is None:
+            signature = (types.uint64,) * 4, types.uint64
+            made = CFunc(self.function, signature, locals={}, options={"error_model": "numpy"})
+            cached(made, self.function).compile()
+            self._compiled = made
+        text = doc and f"{name}($self, key, /)\n--\n\n{doc}".encode()
+        definition = _Definition(name.encode(), self._compiled.address, _FASTCALL | _KEYWORDS, text)
+        _KEPT.append((self._compiled, definition))
+        return ctypes.byref(definition)
+
+    def bind(self, me: Any) -> Callable[..., Any]:
+        """Return a builtin function whose ``me`` is this."""
+        make = ctypes.pythonapi.PyCFunction_NewEx
+        make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
+        made: Callable[..., Any] = make(self._definition(self.function.__name__, None), me, None)
+        return made
+
+    def method(self, owner: type, name: str, doc: str | None) -> Any:
+        """Return a method descriptor for a class."""
+        make = ctypes.pythonapi.PyDescr_NewMethod
+        make.restype, make.argtypes = ctypes.py_object, [ctypes.py_object, ctypes.c_void_p]
+        return make(owner, self._definition(name, doc))
+
+
+class Method:
+    """A method that is ``native``; it means what the method ``slow`` does; compiled by its first use."""
+
+    __slots__ = ("_name", "_native", "_owner", "_slow")
+
+    def __init__(self, native: Native, slow: str) -> None:
+        self._native, self._slow = native, slow
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner, self._name = owner, name
         if not WORKS:
-            return _unknown
-        signature = gives(KEY, KEY, *state)
+            setattr(owner, name, getattr(owner, self._slow))
 
-        def first(*arguments: Any) -> Any:
-            compiled = cached(njit(error_model="numpy")(function), function)
-            compiled.compile(signature)
-            entry = compiled.overloads[signature.args].entry_point
-            (function.__globals__ if home is None else home)[name or function.__name__] = entry
-            return entry(*arguments)
-
-        return first
-
-    return decorate
+    def __get__(self, instance: Any, owner: type) -> Any:
+        doc = getattr(self._owner, self._slow).__doc__
+        setattr(self._owner, self._name, self._native.method(self._owner, self._name, doc))
+        return getattr(owner if instance is None else instance, self._name)

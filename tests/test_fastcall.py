@@ -7,7 +7,6 @@ to the way of the batches, and the same tests hold.
 from __future__ import annotations
 
 import gc
-import importlib
 import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +28,7 @@ from algos.filters import (
     SplitBlockBloomFilter,
 )
 from algos.filters._common import GrowingFilter
-from algos.hashing import hash64, siphash
+from algos.hashing import hash64
 from algos.hashing._algorithm import ONE
 
 NAMES = [variant.name for variant in VARIANTS]
@@ -45,26 +44,6 @@ PLANS: dict[str, list[dict[str, Any]]] = {
 }
 GROWING = [variant.name for variant in VARIANTS if issubclass(variant.load(), GrowingFilter)]
 CASES = [(name, plan) for name in NAMES for plan in PLANS.get(name, [{}])]
-MODULES = [
-    "_bloom.ask",
-    "_bloom.put",
-    "splitblock._ask",
-    "splitblock._put",
-    "splitblock512._ask",
-    "splitblock512._put",
-    "blocked_bloom._ask",
-    "blocked_bloom._put",
-    "register_blocked._ask",
-    "register_blocked._put",
-    "counting._ask",
-    "counting._put",
-    "cuckoo._ask",
-    "quotient._ask",
-    "xor._ask",
-    "binary_fuse._ask3",
-    "_fuse4.ask",
-    "ribbon._ask",
-]
 
 
 def built(name: str, keys: list[Any], **plan: Any) -> Any:
@@ -241,35 +220,43 @@ def test_many_threads_may_ask() -> None:
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="interpreted kernels have no compiled call")
 def test_this_release_of_numba_and_numpy_keeps_the_contract() -> None:
-    """Each function has put its compiled wrapper, a builtin, in its own place."""
+    """Python takes every compiled function for its own."""
     assert _fastcall.WORKS
-    for name in NAMES:
-        for plan in PLANS.get(name, [{}]):
-            held = built(name, [1, 2], **plan)
-            assert 2 in held
-            if name in GROWING:
-                held.add(5)
+    for variant in VARIANTS:
+        kind = variant.load()
+        assert type(kind.__contains__) is type(str.upper)
+        if "add" in vars(kind):
+            assert type(kind.add) is type(str.upper)
+            assert kind.add.__doc__ == GrowingFilter.add.__doc__
     for name in HASHES:
         hash64(5, name)
-    alone = [
-        siphash._one24,
-        siphash._one13,
-        *(one for one in ONE.values() if one.__module__ != siphash.__name__),
-    ]
-    assert [type(one) for one in alone] == [type(len)] * len(HASHES)
-    for target in MODULES:
-        module, _, function = target.partition(".")
-        found = getattr(importlib.import_module(f"algos.filters.{module}"), function)
-        assert type(found) is type(len), target
+        assert type(ONE[name]) is type(len)
 
 
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="interpreted kernels have no compiled call")
 @pytest.mark.parametrize("name", NAMES)
-def test_without_the_contract_batches_answer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for target in MODULES:
-        module, _, function = target.partition(".")
-        monkeypatch.setattr(f"algos.filters.{module}.{function}", _fastcall._unknown)
-    held = built(name, TEXTS)
-    if name in GROWING:
-        held.add("one more")
-    assert all(asked(held, TEXTS))
-    assert asked(held, INTS) == batched(held, INTS)
+def test_a_builtin_takes_arguments_as_a_method_does(name: str) -> None:
+    held = built(name, [1, 2, 3])
+    assert held.__contains__(key=2) == held._contains_one(key=2)
+    for arguments, options in [((), {}), ((1, 2), {}), ((1,), {"key": 1}), ((), {"other": 1})]:
+        with pytest.raises(TypeError, match="argument"):
+            held.__contains__(*arguments, **options)
+    with pytest.raises(TypeError, match="apply to"):
+        type(held).__contains__(object(), 1)
+    with pytest.raises(AttributeError, match="_hasher"):
+        _ = 1 in type(held).__new__(type(held))
+
+
+def test_where_builtins_cannot_be_made_methods_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_fastcall, "WORKS", False)
+
+    class Stand:
+        def _slow(self, key: int) -> int:
+            """Double a key."""
+            return 2 * key
+
+        double = _fastcall.Method(_fastcall.Native(len), "_slow")
+
+    assert Stand().double(key=4) == 8
+    assert Stand.double is Stand._slow
+    assert _fastcall.place(SplitBlockBloomFilter, "_words") == 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from algos._bits import aligned_zeros
+from algos._fastcall import place
 from algos._threads import in_parts
 from algos.errors import CorruptDataError
 from algos.filters._checks import (
@@ -106,6 +107,9 @@ class BitFilter(GrowingFilter):
         self._words[:] = found
 
 
+WORDS = place(BitFilter, "_words")
+
+
 class HashCountFilter(BitFilter):
     """A filter of ``hash_count`` bits for each key, in whole blocks of ``BLOCK_BITS``."""
 
@@ -151,6 +155,9 @@ class HashCountFilter(BitFilter):
         self = cls._stored(parameters, payload, cls.BLOCK_BITS // 8, "<u8", cls.MAX_BLOCKS)
         self.hash_count = parameters.integer("hash_count", 1, cls.MAX_HASHES)
         return self
+
+
+HASHES = place(HashCountFilter, "hash_count")
 
 
 class OneBlockFilter(HashCountFilter):

@@ -197,10 +197,9 @@ def holds(words: Any, h: Any) -> Any:
 
 
 @inlined
-def put(words: Any, h: Any) -> Any:
+def put(words: Any, h: Any) -> None:
     """Set all bits of a single hash."""
     block_set(words, block_start(h, U64(words.size >> 3)), lane_key(words, h))
-    return True
 
 
 @inlined

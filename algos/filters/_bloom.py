@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 
 from algos._bits import U1, U6, U32_, U63, U64, mulhi, prefetch, rotl
-from algos._fastcall import NUMBER, WORDS64, answer, array, known, number, scalar
 from algos._jit import inlined, kernel
 from algos.hashing.splitmix64 import GAMMA
-from algos.hashing.xxh3 import xxh3_alone
 
 LN2 = math.log(2.0)
 MAX_HASHES = 64
@@ -79,14 +77,8 @@ def holds(words: Any, hash_count: Any, h: Any) -> Any:
     return True
 
 
-@scalar(WORDS64, NUMBER)
-def ask(key: Any, seed: Any, held: Any, hash_count: Any) -> Any:
-    """Look a single key up, wherever the bits are."""
-    return answer(key, seed, holds(array(held), number(hash_count), xxh3_alone(key, seed)))
-
-
 @inlined
-def _set(words: Any, hash_count: Any, bits: Any, h: Any) -> Any:
+def set_bits(words: Any, hash_count: Any, bits: Any, h: Any) -> Any:
     """Set a key's bits; tell whether one of them was not set before."""
     point, step, new = h, first_step(h), False
     for i in range(hash_count):
@@ -97,14 +89,6 @@ def _set(words: Any, hash_count: Any, bits: Any, h: Any) -> Any:
         point += step
         step += U64(i) * GAMMA
     return new
-
-
-@scalar(WORDS64, NUMBER)
-def put(key: Any, seed: Any, held: Any, hash_count: Any) -> Any:
-    """Add a single key."""
-    words = array(held)
-    new = known(key, seed) and _set(words, number(hash_count), U64(words.size) << U6, xxh3_alone(key, seed))
-    return answer(key, seed, new)
 
 
 @inlined
@@ -125,9 +109,9 @@ def add(words: Any, hash_count: Any, hashes: Any, new: Any) -> None:
         _fetch(words, hash_count, bits, hashes[i])
     for i in range(n - ahead):
         _fetch(words, hash_count, bits, hashes[i + ahead])
-        new[i] = _set(words, hash_count, bits, hashes[i])
+        new[i] = set_bits(words, hash_count, bits, hashes[i])
     for i in range(n - ahead, n):
-        new[i] = _set(words, hash_count, bits, hashes[i])
+        new[i] = set_bits(words, hash_count, bits, hashes[i])
 
 
 def size_for(fpr: float) -> tuple[float, int]:

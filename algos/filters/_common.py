@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos import _state
+from algos._fastcall import key_alone, key_of, known, place
+from algos._jit import inlined
 from algos._threads import check_threads, in_parts
 from algos.filters._checks import check_hashes
 from algos.hashing._algorithm import ONE
 from algos.hashing.batch import KeyHasher
-from algos.hashing.xxh3 import XXH3
+from algos.hashing.xxh3 import XXH3, xxh3_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,6 +133,16 @@ class Filter(ABC):
         return f"<{type(self).__name__} {given}, {self.nbytes:,} bytes>"
 
 
+_SEED = place(Filter, "_scalar_seed")
+
+
+@inlined
+def hash_alone(me: Any, arguments: Any, count: Any, names: Any) -> tuple[Any, Any]:
+    """Tell whether a call of the filter ``me`` has one plain key, and return its hash."""
+    key, seed = key_alone(arguments, count, names), key_of(me, _SEED)
+    return (True, xxh3_alone(key, seed)) if known(key, seed) else (False, np.uint64(0))
+
+
 class GrowingFilter(Filter):
     """A filter that takes keys after it is made, for which it was planned for ``capacity`` of them."""
 
@@ -151,6 +163,10 @@ class GrowingFilter(Filter):
         self._insert_new(hashes, np.empty(len(hashes), np.bool_))
 
     def add(self, key: Any) -> None:
+        """Add one key; ``None`` is a null and is skipped."""
+        self._add_one(key)
+
+    def _add_one(self, key: Any) -> None:
         """Add one key; ``None`` is a null and is skipped."""
         found = ONE[XXH3.name](key, self._scalar_seed)
         hashes = self._hasher.one(key) if found is None else np.array([found], np.uint64)

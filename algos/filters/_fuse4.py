@@ -9,20 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import U1, U2, U3, U8, U64, mulhi32, prefetch
-from algos._fastcall import BYTES, NUMBER, answer, array, number, scalar
+from algos._bits import U1, U2, U3, U64, mulhi32, prefetch
 from algos._jit import inlined, kernel
-from algos.filters._fingerprints import holds_one, own
+from algos.filters._fingerprints import own
 from algos.filters._pipeline import overlap
 from algos.hashing.murmur3_128 import fmix64
-from algos.hashing.xxh3 import xxh3_alone
 
 BATCH = 64
 """Keys per step of a lookup: four lines each in flight."""
 
 
 @inlined
-def _positions(h: Any, segment: Any, span: Any) -> tuple[Any, Any, Any, Any]:
+def positions4(h: Any, segment: Any, span: Any) -> tuple[Any, Any, Any, Any]:
     p0, low = mulhi32(h, span), segment - U1
     p1 = (p0 + segment) ^ ((h >> U64(36)) & low)
     p2 = (p0 + U2 * segment) ^ ((h >> U64(18)) & low)
@@ -60,26 +58,17 @@ def contains4(
         coming = max(0, min(BATCH, n - lo))
         for j in range(coming):
             h = fmix64(hashes[lo + j] + seed)
-            p = _positions(h, segment, span)
+            p = positions4(h, segment, span)
             at0[new + j], at1[new + j], at2[new + j], at3[new + j] = p
             mine[new + j] = own(h, mask)
         overlap(_fetch, _holds, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
-
-
-@scalar(BYTES, NUMBER, NUMBER, NUMBER, NUMBER)
-def ask(key: Any, seed: Any, held: Any, width: Any, fuse_seed: Any, length: Any, keys: Any) -> Any:
-    data, h = array(held), fmix64(xxh3_alone(key, seed) + number(fuse_seed))
-    bits, segment = number(width), number(length)
-    span = U64(data.size) * U8 // bits - U3 * segment
-    found = holds_one(data, bits, _positions(h, segment, span), h)
-    return answer(key, seed, found & (number(keys) != U64(0)))
 
 
 @kernel
 def gather4(hashes: Any, n: Any, segment: Any, span: Any, counts: Any, sums: Any) -> None:
     """Enter every hash at its four positions."""
     for i in range(n):
-        for p in _positions(hashes[i], segment, span):
+        for p in positions4(hashes[i], segment, span):
             counts[p] += np.uint16(1)
             sums[p] ^= hashes[i]
 
@@ -100,7 +89,7 @@ def peel4(segment: Any, span: Any, counts: Any, sums: Any, alone: Any, order: An
         h = sums[at]
         order[off], where[off] = h, at
         off += 1
-        for p in _positions(h, segment, span):
+        for p in positions4(h, segment, span):
             counts[p] -= np.uint16(1)
             sums[p] ^= h
             alone[queue] = np.uint32(p)
@@ -113,6 +102,6 @@ def assign4(fingerprints: Any, mask: Any, segment: Any, span: Any, order: Any, w
     """Give fingerprints in reverse order of peeling."""
     for i in range(n - 1, -1, -1):
         found = own(order[i], mask)
-        for p in _positions(order[i], segment, span):  # its own is still 0
+        for p in positions4(order[i], segment, span):  # its own is still 0
             found ^= U64(fingerprints[p])
         fingerprints[where[i]] = found

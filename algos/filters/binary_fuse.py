@@ -21,11 +21,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import U1, U2, U8, U64, aligned_zeros, mulhi32
-from algos._fastcall import BYTES, NUMBER, answer, array, number, scalar
+from algos._fastcall import Method, Native, as_bool, bytes_of, number_of, place, slowly
 from algos._jit import inlined, kernel
 from algos.errors import HotpathError
-from algos.filters import _fuse4
-from algos.filters._common import StaticFilter, distinct, house_hasher
+from algos.filters._common import StaticFilter, distinct, hash_alone, house_hasher
 from algos.filters._fingerprints import (
     DTYPES,
     MAX_ATTEMPTS,
@@ -38,10 +37,9 @@ from algos.filters._fingerprints import (
     seeds,
     stored,
 )
-from algos.filters._fuse4 import assign4, contains4, gather4, peel4
+from algos.filters._fuse4 import assign4, contains4, gather4, peel4, positions4
 from algos.filters._pipeline import overlap
 from algos.hashing.murmur3_128 import fmix64
-from algos.hashing.xxh3 import xxh3_alone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,13 +81,19 @@ def _contains(
         overlap(fetch3, holds3, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
 
 
-@scalar(BYTES, NUMBER, NUMBER, NUMBER, NUMBER)
-def _ask3(key: Any, seed: Any, held: Any, width: Any, fuse_seed: Any, length: Any, keys: Any) -> Any:
-    data, h = array(held), fmix64(xxh3_alone(key, seed) + number(fuse_seed))
-    bits, segment = number(width), number(length)
-    span = U64(data.size) * U8 // bits - U2 * segment
-    found = holds_one(data, bits, positions(h, segment, span), h)
-    return answer(key, seed, found & (number(keys) != U64(0)))
+@Native
+def _ask(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    plain, h = hash_alone(me, arguments, count, names)
+    if plain:
+        data, bits, segment = bytes_of(me, _FINGERPRINTS), number_of(me, _BITS), number_of(me, _SEGMENT)
+        h, arity = fmix64(h + number_of(me, _FUSE_SEED)), number_of(me, _ARITY)
+        span = U64(data.size) * U8 // bits - (arity - U1) * segment
+        if arity == U64(3):
+            found = holds_one(data, bits, positions(h, segment, span), h)
+        else:
+            found = holds_one(data, bits, positions4(h, segment, span), h)
+        return as_bool(found & (number_of(me, _KEYS) != U64(0)))
+    return slowly(me, "_contains_one", arguments, count, names)
 
 
 @kernel
@@ -269,18 +273,7 @@ class BinaryFuseFilter(StaticFilter):
         self._set_up(bits, int(arity), seed, *_construct(hashes, bits, int(arity)))
         return self
 
-    def __contains__(self, key: Any) -> bool:
-        ask = _ask3 if self.arity == 3 else _fuse4.ask
-        found = ask(
-            key,
-            self._scalar_seed,
-            self._fingerprints,
-            self.bits,
-            self._fuse_seed,
-            self._segment,
-            self._keys,
-        )
-        return self._contains_one(key) if found is None else found
+    __contains__ = Method(_ask, "_contains_one")
 
     def _probe(self, hashes: Any, out: Any) -> None:
         if not self._keys:
@@ -318,3 +311,8 @@ class BinaryFuseFilter(StaticFilter):
         seed = parameters.integer("seed", 0, (1 << 64) - 1)
         self._set_up(bits, arity, seed, fuse_seed, fingerprints, keys)
         return self
+
+
+_FINGERPRINTS, _BITS = place(BinaryFuseFilter, "_fingerprints"), place(BinaryFuseFilter, "bits")
+_FUSE_SEED, _SEGMENT = place(BinaryFuseFilter, "_fuse_seed"), place(BinaryFuseFilter, "_segment")
+_ARITY, _KEYS = place(BinaryFuseFilter, "arity"), place(BinaryFuseFilter, "_keys")

@@ -17,10 +17,31 @@ from __future__ import annotations
 
 from typing import Any
 
-from algos.filters import _bloom
-from algos.filters._bit_filter import HashCountFilter
-from algos.filters._bloom import LN2, MAX_HASHES, add, contains, found_now, law, size_for
+from algos._bits import U6, U64
+from algos._fastcall import Method, Native, as_bool, as_none, number_of, slowly, uint64s_of
+from algos.filters._bit_filter import HASHES, WORDS, HashCountFilter
+from algos.filters._bloom import LN2, MAX_HASHES, add, contains, found_now, holds, law, set_bits, size_for
 from algos.filters._checks import MAX_CAPACITY, check_count
+from algos.filters._common import hash_alone
+
+
+@Native
+def _ask(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    plain, h = hash_alone(me, arguments, count, names)
+    if plain:
+        found = holds(uint64s_of(me, WORDS), number_of(me, HASHES), h)
+        return as_bool(found)
+    return slowly(me, "_contains_one", arguments, count, names)
+
+
+@Native
+def _put(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    plain, h = hash_alone(me, arguments, count, names)
+    if plain:
+        words = uint64s_of(me, WORDS)
+        set_bits(words, number_of(me, HASHES), U64(words.size) << U6, h)
+        return as_none()
+    return slowly(me, "_add_one", arguments, count, names)
 
 
 class BloomFilter(HashCountFilter):
@@ -54,14 +75,8 @@ class BloomFilter(HashCountFilter):
             return found_now(self._words, self.hash_count)
         return law(8 * self.nbytes, self.hash_count, check_count(count))
 
-    def __contains__(self, key: Any) -> bool:
-        found = _bloom.ask(key, self._scalar_seed, self._words, self.hash_count)
-        return self._contains_one(key) if found is None else found
-
-    def add(self, key: Any) -> None:
-        """Add one key; ``None`` is a null and is skipped."""
-        if _bloom.put(key, self._scalar_seed, self._words, self.hash_count) is None:
-            super().add(key)
+    __contains__ = Method(_ask, "_contains_one")
+    add = Method(_put, "_add_one")
 
     def _probe(self, hashes: Any, out: Any) -> None:
         contains(self._words, self.hash_count, hashes, out)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import U1, U2, U64, aligned_zeros, prefetch
-from algos._fastcall import NUMBER, WORDS64, answer, array, known, number, scalar
+from algos._fastcall import Method, Native, as_bool, as_none, number_of, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
 from algos.filters._bloom import LN2, MAX_HASHES, first_step, law, position, size_for
@@ -28,9 +28,8 @@ from algos.filters._checks import (
     check_fpr,
     only_one,
 )
-from algos.filters._common import RemovableFilter, count_keys, house_hasher
+from algos.filters._common import RemovableFilter, count_keys, hash_alone, house_hasher
 from algos.hashing.splitmix64 import GAMMA
-from algos.hashing.xxh3 import xxh3_alone
 
 if TYPE_CHECKING:
     from algos import _state
@@ -106,19 +105,23 @@ def _contains(words: Any, hash_count: Any, counters: Any, hashes: Any, out: Any)
         out[i] = _found(words, hash_count, counters, hashes[i])
 
 
-@scalar(WORDS64, NUMBER)
-def _ask(key: Any, seed: Any, held: Any, hash_count: Any) -> Any:
-    words = array(held)
-    counters = U64(words.size) << _U4
-    return answer(key, seed, _found(words, number(hash_count), counters, xxh3_alone(key, seed)))
+@Native
+def _ask(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    plain, h = hash_alone(me, arguments, count, names)
+    if plain:
+        words, hash_count = uint64s_of(me, _WORDS), number_of(me, _HASHES)
+        return as_bool(_found(words, hash_count, U64(words.size) << _U4, h))
+    return slowly(me, "_contains_one", arguments, count, names)
 
 
-@scalar(WORDS64, NUMBER)
-def _put(key: Any, seed: Any, held: Any, hash_count: Any) -> Any:
-    words = array(held)
-    if known(key, seed):
-        _count_up(words, number(hash_count), U64(words.size) << _U4, xxh3_alone(key, seed))
-    return answer(key, seed, True)
+@Native
+def _put(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    plain, h = hash_alone(me, arguments, count, names)
+    if plain:
+        words, hash_count = uint64s_of(me, _WORDS), number_of(me, _HASHES)
+        _count_up(words, hash_count, U64(words.size) << _U4, h)
+        return as_none()
+    return slowly(me, "_add_one", arguments, count, names)
 
 
 @kernel
@@ -217,14 +220,8 @@ class CountingBloomFilter(RemovableFilter):
     def _remove(self, hashes: Any, out: Any) -> None:
         _remove(self._words, self.hash_count, self._counters, hashes, out)
 
-    def __contains__(self, key: Any) -> bool:
-        found = _ask(key, self._scalar_seed, self._words, self.hash_count)
-        return self._contains_one(key) if found is None else found
-
-    def add(self, key: Any) -> None:
-        """Add one key; ``None`` is a null and is skipped."""
-        if _put(key, self._scalar_seed, self._words, self.hash_count) is None:
-            super().add(key)
+    __contains__ = Method(_ask, "_contains_one")
+    add = Method(_put, "_add_one")
 
     def _probe(self, hashes: Any, out: Any) -> None:
         _contains(self._words, self.hash_count, self._counters, hashes, out)
@@ -250,3 +247,6 @@ class CountingBloomFilter(RemovableFilter):
         self._words[:] = np.frombuffer(payload, "<u8")
         self._counters = U64(16 * self._words.size)
         return self
+
+
+_WORDS, _HASHES = place(CountingBloomFilter, "_words"), place(CountingBloomFilter, "hash_count")

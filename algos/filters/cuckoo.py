@@ -22,14 +22,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import U1, U2, U32_, U63, U64, aligned_zeros, load64, prefetch, store64
-from algos._fastcall import BYTES, NUMBER, answer, array, number, scalar
+from algos._fastcall import Method, Native, as_bool, bytes_of, number_of, place, slowly
 from algos._jit import inlined, kernel
 from algos.errors import CapacityError, CorruptDataError
 from algos.filters._checks import DEFAULT_FPR, MAX_CAPACITY, check_capacity, check_count, check_fpr, only_one
-from algos.filters._common import RemovableFilter, all_hashes, distinct, house_hasher
+from algos.filters._common import RemovableFilter, all_hashes, distinct, hash_alone, house_hasher
 from algos.filters._pipeline import overlap
 from algos.hashing.splitmix64 import GAMMA
-from algos.hashing.xxh3 import xxh3_alone
 
 if TYPE_CHECKING:
     from algos import _state
@@ -108,15 +107,17 @@ def _contains(table: Any, bits: Any, buckets: Any, hashes: Any, out: Any) -> Non
         overlap(_fetch, _test, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
 
 
-@scalar(BYTES, NUMBER, NUMBER)
-def _ask(key: Any, seed: Any, held: Any, width: Any, size: Any) -> Any:
-    table, h, bits, buckets = array(held), xxh3_alone(key, seed), number(width), number(size)
-    stride, slot, ones = bits >> U1, (U1 << bits) - U1, _ones(bits)
-    f, bucket = _fingerprint(h, slot), _first(h, buckets)
-    a, b = load64(table, bucket * stride), load64(table, _other(bucket, f, buckets) * stride)
-    highs = ones << (bits - U1)
-    found = _has(a, f * ones, ones, slot, highs) | _has(b, f * ones, ones, slot, highs)
-    return answer(key, seed, found)
+@Native
+def _ask(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    plain, h = hash_alone(me, arguments, count, names)
+    if plain:
+        table, bits, buckets = bytes_of(me, _TABLE), number_of(me, _BITS), number_of(me, _BUCKETS)
+        stride, slot, ones = bits >> U1, (U1 << bits) - U1, _ones(bits)
+        f, bucket = _fingerprint(h, slot), _first(h, buckets)
+        a, b = load64(table, bucket * stride), load64(table, _other(bucket, f, buckets) * stride)
+        highs = ones << (bits - U1)
+        return as_bool(_has(a, f * ones, ones, slot, highs) | _has(b, f * ones, ones, slot, highs))
+    return slowly(me, "_contains_one", arguments, count, names)
 
 
 @inlined
@@ -334,9 +335,7 @@ class CuckooFilter(RemovableFilter):
         if added < asked:
             raise self._full("a key found no place; the keys before it are in, it and those after it are not")
 
-    def __contains__(self, key: Any) -> bool:
-        found = _ask(key, self._scalar_seed, self._table, self.bits, self._buckets)
-        return self._contains_one(key) if found is None else found
+    __contains__ = Method(_ask, "_contains_one")
 
     def _probe(self, hashes: Any, out: Any) -> None:
         _contains(self._table, self.bits, self._buckets, hashes, out)
@@ -365,3 +364,7 @@ class CuckooFilter(RemovableFilter):
         self._table[:-PADDING] = np.frombuffer(payload, np.uint8)
         self._used = int(_count(self._table, bits, buckets))
         return self
+
+
+_TABLE, _BITS = place(CuckooFilter, "_table"), place(CuckooFilter, "bits")
+_BUCKETS = place(CuckooFilter, "_buckets")

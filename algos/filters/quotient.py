@@ -24,12 +24,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import U1, U64, aligned_zeros
-from algos._fastcall import NUMBER, UINT16S, WORDS64, answer, array, number, scalar
+from algos._fastcall import Method, Native, as_bool, number_of, place, slowly, uint16s_of, uint64s_of
 from algos.errors import CapacityError, CorruptDataError
 from algos.filters._checks import DEFAULT_FPR, check_capacity, check_count, check_fpr, only_one
-from algos.filters._common import RemovableFilter, all_hashes, house_hasher
+from algos.filters._common import RemovableFilter, all_hashes, hash_alone, house_hasher
 from algos.filters._quotients import add, contains, fill, find, fingerprints, remove
-from algos.hashing.xxh3 import xxh3_alone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,12 +50,14 @@ def _plan(capacity: int) -> int:
     return max(MIN_QUOTIENT_BITS, math.ceil(math.log2(capacity / LOAD)))
 
 
-@scalar(WORDS64, UINT16S, NUMBER, NUMBER)
-def _ask(key: Any, seed: Any, held: Any, ends: Any, width: Any, drop: Any) -> Any:
-    words, offsets, bits = array(held), array(ends), number(width)
-    f = xxh3_alone(key, seed) >> number(drop)
-    found = find(words, offsets, f >> bits, bits, f & ((U1 << bits) - U1))[0]
-    return answer(key, seed, found)
+@Native
+def _ask(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    plain, h = hash_alone(me, arguments, count, names)
+    if plain:
+        words, offsets, bits = uint64s_of(me, _WORDS), uint16s_of(me, _OFFSETS), number_of(me, _BITS)
+        f = h >> (U64(64) - number_of(me, _QUOTIENT_BITS) - bits)
+        return as_bool(find(words, offsets, f >> bits, bits, f & ((U1 << bits) - U1))[0])
+    return slowly(me, "_contains_one", arguments, count, names)
 
 
 class QuotientFilter(RemovableFilter):
@@ -185,10 +186,7 @@ class QuotientFilter(RemovableFilter):
             raise CapacityError(f"{len(together):,} keys are too many for fingerprints of {mine[0]} bits")
         self._refill(quotient_bits, mine[0] - quotient_bits, together)
 
-    def __contains__(self, key: Any) -> bool:
-        drop = 64 - self.quotient_bits - self.bits
-        found = _ask(key, self._scalar_seed, self._words, self._offsets, self.bits, drop)
-        return self._contains_one(key) if found is None else found
+    __contains__ = Method(_ask, "_contains_one")
 
     def _probe(self, hashes: Any, out: Any) -> None:
         contains(self._words, self._offsets, U64(self.bits), self._drop, hashes, out)
@@ -229,3 +227,7 @@ class QuotientFilter(RemovableFilter):
         self._words[:] = np.frombuffer(payload, "<u8")
         self._refill(quotient_bits, bits, self._stored())
         return self
+
+
+_WORDS, _OFFSETS = place(QuotientFilter, "_words"), place(QuotientFilter, "_offsets")
+_BITS, _QUOTIENT_BITS = place(QuotientFilter, "bits"), place(QuotientFilter, "quotient_bits")

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from algos._bits import M32, U6, U32_, U64, prefetch
-from algos._fastcall import NUMBER, WORDS64, answer, array, known, number, scalar
+from algos._fastcall import Method, Native, as_bool, as_none, number_of, slowly, uint64s_of
 from algos._jit import inlined, kernel
-from algos.filters._bit_filter import OneBlockFilter, invert, occupancy_law
+from algos.filters._bit_filter import HASHES, WORDS, OneBlockFilter, invert, occupancy_law
+from algos.filters._common import hash_alone
 from algos.filters._pipeline import overlap
 from algos.hashing.splitmix64 import GAMMA
-from algos.hashing.xxh3 import xxh3_alone
 
 MAX_HASHES = 8  # of six bits each: the lower ones of a product are of no quality
 BATCH = 96
@@ -73,20 +73,24 @@ def _contains(words: Any, hash_count: Any, hashes: Any, out: Any) -> None:
         overlap(_fetch, _test, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
 
 
-@scalar(WORDS64, NUMBER)
-def _ask(key: Any, seed: Any, held: Any, hash_count: Any) -> Any:
-    words, h = array(held), xxh3_alone(key, seed)
-    mask = _mask(h, np.int64(number(hash_count)))
-    found = words[_word(h, U64(words.size))] & mask == mask
-    return answer(key, seed, found)
+@Native
+def _ask(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    plain, h = hash_alone(me, arguments, count, names)
+    if plain:
+        words = uint64s_of(me, WORDS)
+        mask = _mask(h, np.int64(number_of(me, HASHES)))
+        return as_bool(words[_word(h, U64(words.size))] & mask == mask)
+    return slowly(me, "_contains_one", arguments, count, names)
 
 
-@scalar(WORDS64, NUMBER)
-def _put(key: Any, seed: Any, held: Any, hash_count: Any) -> Any:
-    words, h = array(held), xxh3_alone(key, seed)
-    if known(key, seed):
-        words[_word(h, U64(words.size))] |= _mask(h, np.int64(number(hash_count)))
-    return answer(key, seed, True)
+@Native
+def _put(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    plain, h = hash_alone(me, arguments, count, names)
+    if plain:
+        words = uint64s_of(me, WORDS)
+        words[_word(h, U64(words.size))] |= _mask(h, np.int64(number_of(me, HASHES)))
+        return as_none()
+    return slowly(me, "_add_one", arguments, count, names)
 
 
 @kernel
@@ -130,14 +134,8 @@ class RegisterBlockedBloomFilter(OneBlockFilter):
     _size_for = staticmethod(_size_for)
     _hashes_for = staticmethod(_hashes_for)
 
-    def __contains__(self, key: Any) -> bool:
-        found = _ask(key, self._scalar_seed, self._words, self.hash_count)
-        return self._contains_one(key) if found is None else found
-
-    def add(self, key: Any) -> None:
-        """Add one key; ``None`` is a null and is skipped."""
-        if _put(key, self._scalar_seed, self._words, self.hash_count) is None:
-            super().add(key)
+    __contains__ = Method(_ask, "_contains_one")
+    add = Method(_put, "_add_one")
 
     def _probe(self, hashes: Any, out: Any) -> None:
         _contains(self._words, self.hash_count, hashes, out)

@@ -29,15 +29,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import U1, U2, U6, U63, U64, aligned_zeros, mulhi, popcount, prefetch, trailing_zeros
-from algos._fastcall import NUMBER, WORDS64, answer, array, number, scalar
+from algos._fastcall import Method, Native, as_bool, number_of, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
 from algos.filters._checks import DEFAULT_FPR, check_fpr, check_hashes, only_one
-from algos.filters._common import StaticFilter, distinct, house_hasher
+from algos.filters._common import StaticFilter, distinct, hash_alone, house_hasher
 from algos.filters._pipeline import overlap
 from algos.hashing.murmur3_128 import fmix64
 from algos.hashing.splitmix64 import GAMMA, splitmix64
-from algos.hashing.xxh3 import xxh3_alone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -168,12 +167,16 @@ def _contains(table: Any, bits: Any, starts: Any, shift: Any, hashes: Any, out: 
         overlap(_fetch, _test, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
 
 
-@scalar(WORDS64, NUMBER, NUMBER, NUMBER)
-def _ask(key: Any, seed: Any, held: Any, width: Any, shift: Any, keys: Any) -> Any:
-    table, h, bits = array(held), fmix64(xxh3_alone(key, seed) + number(shift)), number(width)
-    starts = (U64(table.size) // bits - U2) * U64(WIDTH) + U1
-    found = _holds(table, bits, _start(h, starts), _rows(h))
-    return answer(key, seed, found & (number(keys) != U64(0)))
+@Native
+def _ask(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    plain, h = hash_alone(me, arguments, count, names)
+    if plain:
+        table, bits = uint64s_of(me, _TABLE), number_of(me, _BITS)
+        h = fmix64(h + number_of(me, _SHIFT))
+        starts = (U64(table.size) // bits - U2) * U64(WIDTH) + U1
+        found = _holds(table, bits, _start(h, starts), _rows(h))
+        return as_bool(found & (number_of(me, _KEYS) != U64(0)))
+    return slowly(me, "_contains_one", arguments, count, names)
 
 
 def _table_rows(keys: int, bits: int) -> int:
@@ -245,9 +248,7 @@ class RibbonFilter(StaticFilter):
     def _starts(self) -> Any:
         return U64(self._rows - WIDTH + 1)
 
-    def __contains__(self, key: Any) -> bool:
-        found = _ask(key, self._scalar_seed, self._table, self.bits, self._shift, self._keys)
-        return self._contains_one(key) if found is None else found
+    __contains__ = Method(_ask, "_contains_one")
 
     def _probe(self, hashes: Any, out: Any) -> None:
         if not self._keys:
@@ -272,3 +273,7 @@ class RibbonFilter(StaticFilter):
         self._set_up(bits, parameters.integer("seed", 0, (1 << 64) - 1), keys, attempt)
         self._table[:] = np.frombuffer(payload, "<u8")
         return self
+
+
+_TABLE, _BITS = place(RibbonFilter, "_table"), place(RibbonFilter, "bits")
+_SHIFT, _KEYS = place(RibbonFilter, "_shift"), place(RibbonFilter, "_keys")

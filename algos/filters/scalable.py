@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from algos._bits import aligned_zeros
+from algos._bits import U1, U64, aligned_zeros
+from algos._fastcall import Method, Native, as_bool, place, slowly, uint64s_at, uint64s_of
 from algos.errors import CapacityError, CorruptDataError
-from algos.filters import _bloom
-from algos.filters._bloom import MIN_FPR, add, contains, found_now, law, words_for
+from algos.filters._bloom import MIN_FPR, add, contains, found_now, holds, law, words_for
 from algos.filters._checks import DEFAULT_FPR, MAX_CAPACITY, check_capacity, check_count, check_fpr
-from algos.filters._common import GrowingFilter, count_keys, house_hasher
+from algos.filters._common import GrowingFilter, count_keys, hash_alone, house_hasher
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,6 +46,18 @@ class _Layer(NamedTuple):
         return out
 
 
+@Native
+def _ask(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    plain, h = hash_alone(me, arguments, count, names)
+    if plain:
+        directory, found = uint64s_of(me, _DIRECTORY), False
+        for at in range(U64(0), U64(directory.size), U64(3)):
+            words = uint64s_at(directory[at], directory[at + U1])
+            found |= holds(words, directory[at + U64(2)], h)
+        return as_bool(found)
+    return slowly(me, "_contains_one", arguments, count, names)
+
+
 class ScalableBloomFilter(GrowingFilter):
     """A Bloom filter that grows: ``fpr`` (default 0.01) holds however many keys are added.
 
@@ -59,19 +71,24 @@ class ScalableBloomFilter(GrowingFilter):
     (True, True, True)
     """
 
-    __slots__ = ("_layers", "_used", "capacity", "fpr")
+    __slots__ = ("_directory", "_layers", "_used", "capacity", "fpr")
 
     def __init__(self, capacity: int, fpr: float | None = None, *, seed: int = 0) -> None:
         fpr = check_fpr(DEFAULT_FPR if fpr is None else fpr)
         if fpr * TIGHTENING < MIN_FPR:
             raise ValueError(f"fpr={fpr} is below what a first layer can have, {MIN_FPR / TIGHTENING:.2g}")
         self._set_up(check_capacity(capacity), fpr, seed)
-        self._layers = [self._layer(0)]
+        self._hold([self._layer(0)])
         self._used = 0
 
     def _set_up(self, capacity: int, fpr: float, seed: int) -> None:
         self.capacity, self.fpr = capacity, fpr
         self._use(house_hasher(seed))
+
+    def _hold(self, layers: list[_Layer]) -> None:
+        """Ask these layers from now on."""
+        places = [(layer.words.ctypes.data, layer.words.size, layer.hash_count) for layer in layers]
+        self._layers, self._directory = layers, np.array(places, np.uint64).ravel()
 
     def _plan(self, number: int) -> tuple[int, float]:
         """Return a layer's capacity and false-positive rate."""
@@ -130,14 +147,7 @@ class ScalableBloomFilter(GrowingFilter):
             left, number = left - min(left, capacity), number + 1
         return 1.0 - missed
 
-    def __contains__(self, key: Any) -> bool:
-        for layer in reversed(self._layers):
-            found = _bloom.ask(key, self._scalar_seed, layer.words, layer.hash_count)
-            if found is None:
-                return self._contains_one(key)
-            if found:
-                return True
-        return False
+    __contains__ = Method(_ask, "_contains_one")
 
     def _probe(self, hashes: Any, out: Any) -> None:
         out[:] = self._layers[-1].contains(hashes)
@@ -147,7 +157,7 @@ class ScalableBloomFilter(GrowingFilter):
     def _insert_new(self, hashes: Any, out: Any) -> None:
         while len(hashes):
             if self._used == self._layers[-1].capacity:
-                self._layers.append(self._layer(len(self._layers)))
+                self._hold([*self._layers, self._layer(len(self._layers))])
                 self._used = 0
             last = self._layers[-1]
             part, answers = hashes[: last.capacity - self._used], out[: last.capacity - self._used]
@@ -186,8 +196,11 @@ class ScalableBloomFilter(GrowingFilter):
         if 8 * sum(sizes) != len(payload):
             raise CorruptDataError(f"{layers} layers have {8 * sum(sizes)} bytes, not {len(payload)}")
         words = np.frombuffer(payload, "<u8")
-        self._layers = [self._layer(number) for number in range(layers)]
+        self._hold([self._layer(number) for number in range(layers)])
         for layer, part in zip(self._layers, np.split(words, np.cumsum(sizes)[:-1]), strict=True):
             layer.words[:] = part
         self._used = parameters.integer("used", 0, self._layers[-1].capacity)
         return self
+
+
+_DIRECTORY = place(ScalableBloomFilter, "_directory")

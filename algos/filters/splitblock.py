@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import aligned_zeros
-from algos._fastcall import WORDS32, answer, array, known, scalar
+from algos._fastcall import Method, Native, as_bool, as_none, slowly, uint32s_of
 from algos.filters import _parquet
+from algos.filters._bit_filter import WORDS
 from algos.filters._blocks import MAX_BLOCKS, EightLanes, bits_for, holds, put
 from algos.filters._checks import (
     DEFAULT_FPR,
@@ -34,8 +35,7 @@ from algos.filters._checks import (
     check_fpr,
     only_one,
 )
-from algos.filters._common import count_keys, house_hasher
-from algos.hashing.xxh3 import xxh3_alone
+from algos.filters._common import count_keys, hash_alone, house_hasher
 
 if TYPE_CHECKING:
     from algos import _state
@@ -46,14 +46,21 @@ def _hasher(seed: int, physical_type: str | None) -> KeyHasher:
     return house_hasher(seed) if physical_type is None else _parquet.PlainHasher(physical_type, seed)
 
 
-@scalar(WORDS32)
-def _ask(key: Any, seed: Any, held: Any) -> Any:
-    return answer(key, seed, holds(array(held), xxh3_alone(key, seed)))
+@Native
+def _ask(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    plain, h = hash_alone(me, arguments, count, names)
+    if plain:
+        return as_bool(holds(uint32s_of(me, WORDS), h))
+    return slowly(me, "_contains_one", arguments, count, names)
 
 
-@scalar(WORDS32)
-def _put(key: Any, seed: Any, held: Any) -> Any:
-    return answer(key, seed, known(key, seed) and put(array(held), xxh3_alone(key, seed)))
+@Native
+def _put(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    plain, h = hash_alone(me, arguments, count, names)
+    if plain:
+        put(uint32s_of(me, WORDS), h)
+        return as_none()
+    return slowly(me, "_add_one", arguments, count, names)
 
 
 class SplitBlockBloomFilter(EightLanes):
@@ -166,14 +173,8 @@ class SplitBlockBloomFilter(EightLanes):
         self._words[:] = words
         return self
 
-    def __contains__(self, key: Any) -> bool:
-        found = _ask(key, self._scalar_seed, self._words)
-        return self._contains_one(key) if found is None else found
-
-    def add(self, key: Any) -> None:
-        """Add one key; ``None`` is a null and is skipped."""
-        if _put(key, self._scalar_seed, self._words) is None:
-            super().add(key)
+    __contains__ = Method(_ask, "_contains_one")
+    add = Method(_put, "_add_one")
 
     def _parameters(self) -> dict[str, Any]:
         return {"capacity": self.capacity, "seed": self.seed, "physical_type": self.physical_type}

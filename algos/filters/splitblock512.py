@@ -20,24 +20,31 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import aligned_zeros
-from algos._fastcall import WORDS64, answer, array, known, scalar
+from algos._fastcall import Method, Native, as_bool, as_none, slowly, uint64s_of
+from algos.filters._bit_filter import WORDS
 from algos.filters._blocks import MAX_BLOCKS, EightLanes, bits_for, holds, put
 from algos.filters._checks import DEFAULT_FPR, check_bits_per_key, check_capacity, check_fpr, only_one
-from algos.filters._common import house_hasher
-from algos.hashing.xxh3 import xxh3_alone
+from algos.filters._common import hash_alone, house_hasher
 
 if TYPE_CHECKING:
     from algos import _state
 
 
-@scalar(WORDS64)
-def _ask(key: Any, seed: Any, held: Any) -> Any:
-    return answer(key, seed, holds(array(held), xxh3_alone(key, seed)))
+@Native
+def _ask(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    plain, h = hash_alone(me, arguments, count, names)
+    if plain:
+        return as_bool(holds(uint64s_of(me, WORDS), h))
+    return slowly(me, "_contains_one", arguments, count, names)
 
 
-@scalar(WORDS64)
-def _put(key: Any, seed: Any, held: Any) -> Any:
-    return answer(key, seed, known(key, seed) and put(array(held), xxh3_alone(key, seed)))
+@Native
+def _put(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    plain, h = hash_alone(me, arguments, count, names)
+    if plain:
+        put(uint64s_of(me, WORDS), h)
+        return as_none()
+    return slowly(me, "_add_one", arguments, count, names)
 
 
 class SplitBlock512Filter(EightLanes):
@@ -69,14 +76,8 @@ class SplitBlock512Filter(EightLanes):
             raise ValueError(f"{blocks} blocks are more than the 2**32 a hash can choose from; ask for less")
         self._words = aligned_zeros(8 * blocks, np.uint64)
 
-    def __contains__(self, key: Any) -> bool:
-        found = _ask(key, self._scalar_seed, self._words)
-        return self._contains_one(key) if found is None else found
-
-    def add(self, key: Any) -> None:
-        """Add one key; ``None`` is a null and is skipped."""
-        if _put(key, self._scalar_seed, self._words) is None:
-            super().add(key)
+    __contains__ = Method(_ask, "_contains_one")
+    add = Method(_put, "_add_one")
 
     def _parameters(self) -> dict[str, Any]:
         return {"capacity": self.capacity, "seed": self.seed}

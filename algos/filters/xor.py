@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import M32, U2, U8, U32_, U64, aligned_zeros, rotl
-from algos._fastcall import BYTES, NUMBER, answer, array, number, scalar
+from algos._fastcall import Method, Native, as_bool, bytes_of, number_of, place, slowly
 from algos._jit import inlined, kernel
 from algos.errors import HotpathError
-from algos.filters._common import StaticFilter, distinct, house_hasher
+from algos.filters._common import StaticFilter, distinct, hash_alone, house_hasher
 from algos.filters._fingerprints import (
     DTYPES,
     MAX_ATTEMPTS,
@@ -37,7 +37,6 @@ from algos.filters._fingerprints import (
 )
 from algos.filters._pipeline import overlap
 from algos.hashing.murmur3_128 import fmix64
-from algos.hashing.xxh3 import xxh3_alone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,11 +74,15 @@ def _contains(fingerprints: Any, mask: Any, seed: Any, third: Any, hashes: Any, 
         overlap(fetch3, holds3, state, new, old, coming, out[max(0, lo - BATCH) : min(lo, n)])
 
 
-@scalar(BYTES, NUMBER, NUMBER, NUMBER)
-def _ask(key: Any, seed: Any, held: Any, width: Any, xor_seed: Any, keys: Any) -> Any:
-    data, h, bits = array(held), fmix64(xxh3_alone(key, seed) + number(xor_seed)), number(width)
-    found = holds_one(data, bits, _positions(h, U64(data.size) * U8 // bits // U64(3)), h)
-    return answer(key, seed, found & (number(keys) != U64(0)))
+@Native
+def _ask(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    plain, h = hash_alone(me, arguments, count, names)
+    if plain:
+        data, bits = bytes_of(me, _FINGERPRINTS), number_of(me, _BITS)
+        h = fmix64(h + number_of(me, _XOR_SEED))
+        found = holds_one(data, bits, _positions(h, U64(data.size) * U8 // bits // U64(3)), h)
+        return as_bool(found & (number_of(me, _KEYS) != U64(0)))
+    return slowly(me, "_contains_one", arguments, count, names)
 
 
 @kernel
@@ -179,9 +182,7 @@ class XorFilter(StaticFilter):
         self._set_up(bits, seed, len(hashes), *_construct(hashes, bits))
         return self
 
-    def __contains__(self, key: Any) -> bool:
-        found = _ask(key, self._scalar_seed, self._fingerprints, self.bits, self._xor_seed, self._keys)
-        return self._contains_one(key) if found is None else found
+    __contains__ = Method(_ask, "_contains_one")
 
     def _probe(self, hashes: Any, out: Any) -> None:
         if not self._keys:
@@ -206,3 +207,7 @@ class XorFilter(StaticFilter):
         seed = parameters.integer("seed", 0, (1 << 64) - 1)
         self._set_up(bits, seed, keys, parameters.integer("xor_seed", 0, (1 << 64) - 1), fingerprints)
         return self
+
+
+_FINGERPRINTS, _BITS = place(XorFilter, "_fingerprints"), place(XorFilter, "bits")
+_XOR_SEED, _KEYS = place(XorFilter, "_xor_seed"), place(XorFilter, "_keys")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from algos._arguments import integer
-from algos._fastcall import WORD, scalar
+from algos._fastcall import WORKS, Native
 
 Kernel = Callable[..., None]
 ONE: dict[str, Callable[[Any, Any], int | None]] = {}
@@ -16,10 +16,14 @@ ONE: dict[str, Callable[[Any, Any], int | None]] = {}
 
 
 def alone(name: str) -> Callable[[Callable[..., Any]], None]:
-    """Make a function of a key and a seed how algorithm ``name`` hashes a key alone."""
+    """Make a native function, whose arguments are a key and a seed, how ``name`` hashes a key alone."""
 
     def decorate(function: Callable[..., Any]) -> None:
-        ONE[name] = scalar(gives=WORD, home=ONE, name=name)(function)
+        def first(key: Any, seed: Any) -> int | None:
+            ONE[name] = Native(function).bind(None) if WORKS else lambda *_: None
+            return ONE[name](key, seed)
+
+        ONE[name] = first
 
     return decorate
 

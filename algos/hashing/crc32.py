@@ -20,7 +20,7 @@ import numpy as np
 from llvmlite import ir
 
 from algos._bits import M32, U32_, U64, borrowed, load64
-from algos._fastcall import INT, NONE, kind_of, size_of, text_of, word, word_of
+from algos._fastcall import INT, as_int, as_none, key_of, kind_of, known_below, size_of, text_of, word_of
 from algos._jit import inlined, kernel, primitive, target_has
 from algos.hashing._algorithm import Algorithm, alone
 
@@ -140,13 +140,16 @@ def _text(data: Any, offsets: Any, seed: Any, out: Any) -> None:
 
 
 @alone("crc32c")
-def _one(key: Any, seed: Any) -> Any:
+def _one(_me: Any, arguments: Any, _count: Any, _names: Any) -> Any:
+    key, seed = key_of(arguments, 0), key_of(arguments, 1)
+    if not known_below(key, seed, U32_):
+        return as_none()
     s = word_of(seed)
     if kind_of(key) == INT:
         h = _step(s ^ M32, word_of(key)) ^ M32
     else:
         h = _crc(text_of(key), U64(0), size_of(key), s)
-    return word(kind_of(key) != NONE, seed, U32_, h)
+    return as_int(h)
 
 
 @kernel

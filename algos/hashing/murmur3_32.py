@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from algos._bits import U32, U32_, U64, borrowed, load32, rotl32
-from algos._fastcall import INT, NONE, kind_of, size_of, text_of, word, word_of
+from algos._fastcall import INT, as_int, as_none, key_of, kind_of, known_below, size_of, text_of, word_of
 from algos._jit import inlined, kernel
 from algos.hashing._algorithm import Algorithm, alone
 
@@ -83,10 +83,13 @@ def _text(data: Any, offsets: Any, seed: Any, out: Any) -> None:
 
 
 @alone("murmur3_32")
-def _one(key: Any, seed: Any) -> Any:
+def _one(_me: Any, arguments: Any, _count: Any, _names: Any) -> Any:
+    key, seed = key_of(arguments, 0), key_of(arguments, 1)
+    if not known_below(key, seed, U32_):
+        return as_none()
     s = U32(word_of(seed))
     h = _word(word_of(key), s) if kind_of(key) == INT else murmur3_32(text_of(key), U64(0), size_of(key), s)
-    return word(kind_of(key) != NONE, seed, U32_, h)
+    return as_int(h)
 
 
 MURMUR3_32 = Algorithm("murmur3_32", 32, _words, _text)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from algos._bits import U63, U64, borrowed, load64, partial64
-from algos._fastcall import INT, NONE, kind_of, size_of, text_of, word, word_of
+from algos._fastcall import INT, as_int, as_none, key_of, kind_of, known_below, size_of, text_of, word_of
 from algos._jit import inlined, kernel
 from algos.hashing._algorithm import Algorithm, alone
 
@@ -66,13 +66,16 @@ def _text(data: Any, offsets: Any, seed: Any, out: Any) -> None:
 
 
 @alone("murmur64a")
-def _one(key: Any, seed: Any) -> Any:
+def _one(_me: Any, arguments: Any, _count: Any, _names: Any) -> Any:
+    key, seed = key_of(arguments, 0), key_of(arguments, 1)
+    if not known_below(key, seed, U63):
+        return as_none()
     s = word_of(seed)
     if kind_of(key) == INT:
         h = _finish(_mix(s ^ (_N8 * M), word_of(key)))
     else:
         h = murmur64a(text_of(key), U64(0), size_of(key), s)
-    return word(kind_of(key) != NONE, seed, U63, h)
+    return as_int(h)
 
 
 MURMUR64A = Algorithm("murmur64a", 64, _words, _text)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from algos._bits import U63, U64, borrowed, load32, load64, mulhi
-from algos._fastcall import INT, NONE, kind_of, size_of, text_of, word, word_of
+from algos._fastcall import INT, as_int, as_none, key_of, kind_of, known_below, size_of, text_of, word_of
 from algos._jit import inlined, kernel
 from algos.hashing._algorithm import Algorithm, alone
 
@@ -125,13 +125,16 @@ def _text(data: Any, offsets: Any, seed: Any, out: Any) -> None:
 
 
 @alone("rapidhash")
-def _one(key: Any, seed: Any) -> Any:
+def _one(_me: Any, arguments: Any, _count: Any, _names: Any) -> Any:
+    key, seed = key_of(arguments, 0), key_of(arguments, 1)
+    if not known_below(key, seed, U63):
+        return as_none()
     s = _seeded(word_of(seed))
     if kind_of(key) == INT:
         h = _finish(word_of(key), word_of(key), s ^ _N8, _N8)
     else:
         h = rapidhash(text_of(key), U64(0), size_of(key), s)
-    return word(kind_of(key) != NONE, seed, U63, h)
+    return as_int(h)
 
 
 RAPIDHASH = Algorithm("rapidhash", 64, _words, _text)

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from algos._bits import U63, U64, borrowed, load64, partial64, rotl
-from algos._fastcall import INT, NONE, NUMBER, WORD, kind_of, number, scalar, size_of, text_of, word, word_of
+from algos._bits import U64, borrowed, load64, partial64, rotl
+from algos._fastcall import INT, NONE, as_int, as_none, key_of, kind_of, size_of, text_of, wide_of, word_of
 from algos._jit import inlined, kernel
-from algos.hashing._algorithm import ONE, Algorithm
+from algos.hashing._algorithm import Algorithm, alone
 
 V0, V1, V2, V3 = (
     U64(v) for v in (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
@@ -105,31 +105,24 @@ def _text13(data: Any, offsets: Any, key: Any, out: Any) -> None:
 
 
 @inlined
-def _siphash_alone(key: Any, low: Any, high: Any, rounds: Any, last: Any) -> Any:
-    secret = number(low), number(high)
+def _siphash_alone(arguments: Any, rounds: Any, last: Any) -> Any:
+    key, (low, high, valid) = key_of(arguments, 0), wide_of(arguments, 1)
+    if (kind_of(key) == NONE) | (valid == U64(0)):
+        return as_none()
     if kind_of(key) == INT:
-        return siphash_word(word_of(key), secret, rounds, last)
-    return siphash(text_of(key), U64(0), size_of(key), secret, rounds, last)
+        return as_int(siphash_word(word_of(key), (low, high), rounds, last))
+    return as_int(siphash(text_of(key), U64(0), size_of(key), (low, high), rounds, last))
 
 
-@scalar(NUMBER, NUMBER, gives=WORD)
-def _one24(key: Any, zero: Any, low: Any, high: Any) -> Any:
-    return word(kind_of(key) != NONE, zero, U63, _siphash_alone(key, low, high, 2, 4))
+@alone("siphash24")
+def _one24(_me: Any, arguments: Any, _count: Any, _names: Any) -> Any:
+    return _siphash_alone(arguments, 2, 4)
 
 
-@scalar(NUMBER, NUMBER, gives=WORD)
-def _one13(key: Any, zero: Any, low: Any, high: Any) -> Any:
-    return word(kind_of(key) != NONE, zero, U63, _siphash_alone(key, low, high, 1, 3))
+@alone("siphash13")
+def _one13(_me: Any, arguments: Any, _count: Any, _names: Any) -> Any:
+    return _siphash_alone(arguments, 1, 3)
 
 
-def _alone24(key: Any, seed: Any) -> int | None:
-    return _one24(key, 0, seed, seed >> 64) if type(seed) is int and not seed >> 128 else None
-
-
-def _alone13(key: Any, seed: Any) -> int | None:
-    return _one13(key, 0, seed, seed >> 64) if type(seed) is int and not seed >> 128 else None
-
-
-ONE |= {"siphash24": _alone24, "siphash13": _alone13}
 SIPHASH24 = Algorithm("siphash24", 128, _words24, _text24)
 SIPHASH13 = Algorithm("siphash13", 128, _words13, _text13)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from algos._bits import U63, U64
-from algos._fastcall import INT, kind_of, word, word_of
+from algos._fastcall import INT, as_int, as_none, key_of, kind_of, known_below, word_of
 from algos._jit import inlined, kernel
 from algos.hashing._algorithm import Algorithm, alone
 
@@ -40,8 +40,11 @@ def _words(values: Any, seed: Any, out: Any) -> None:
 
 
 @alone("splitmix64")
-def _one(key: Any, seed: Any) -> Any:
-    return word(kind_of(key) == INT, seed, U63, splitmix64(word_of(key), word_of(seed)))
+def _one(_me: Any, arguments: Any, _count: Any, _names: Any) -> Any:
+    key, seed = key_of(arguments, 0), key_of(arguments, 1)
+    if not known_below(key, seed, U63) or kind_of(key) != INT:
+        return as_none()
+    return as_int(splitmix64(word_of(key), word_of(seed)))
 
 
 SPLITMIX64 = Algorithm("splitmix64", 64, _words, None)

@@ -32,7 +32,7 @@ from algos._bits import (
     rotl,
     store64,
 )
-from algos._fastcall import INT, NONE, TEXT, kind_of, size_of, text_of, word, word_of
+from algos._fastcall import INT, as_int, as_none, key_of, kind_of, known_below, size_of, text_of, word_of
 from algos._jit import inlined, kernel, primitive
 from algos.hashing._algorithm import Algorithm, alone
 from algos.hashing.xxh64 import P1, P2, P3, P4, P5
@@ -268,16 +268,19 @@ def _text(data: Any, offsets: Any, seed: Any, out: Any) -> None:
 
 @inlined
 def xxh3_alone(key: Any, seed: Any) -> Any:
-    """Hash a key of a scalar call as batches are; 0 for what is of no known kind."""
-    kind, s = kind_of(key), word_of(seed)
-    if kind == INT:
+    """Hash the known key of a scalar call as batches are."""
+    s = word_of(seed)
+    if kind_of(key) == INT:
         return xxh3_word(word_of(key), xxh3_key(s))
-    return xxh3(text_of(key), U64(0), size_of(key), s) if kind == TEXT else U64(0)
+    return xxh3(text_of(key), U64(0), size_of(key), s)
 
 
 @alone("xxh3")
-def _one(key: Any, seed: Any) -> Any:
-    return word(kind_of(key) != NONE, seed, U63, xxh3_alone(key, seed))
+def _one(_me: Any, arguments: Any, _count: Any, _names: Any) -> Any:
+    key, seed = key_of(arguments, 0), key_of(arguments, 1)
+    if not known_below(key, seed, U63):
+        return as_none()
+    return as_int(xxh3_alone(key, seed))
 
 
 XXH3 = Algorithm("xxh3", 64, _words, _text)
