@@ -120,16 +120,12 @@ def hash64(keys: Any, algorithm: str = "xxh3", *, seed: int = 0) -> Any:
     >>> hash64("abc") == int(hash64(["abc"])[0])
     True
     """
-    kind = type(keys)
-    if kind is str or kind is int or kind is bytes:
-        try:
-            one = ONE[algorithm]
-        except (KeyError, TypeError):
-            pass  # for _named to say what there is
-        else:
-            found = one(keys, seed)
-            if found is not None:
-                return found
+    try:
+        found = ONE[algorithm](keys, seed)
+    except (KeyError, TypeError):
+        found = None  # for _named to say what there is
+    if found is not None:
+        return found
     hashes = _hashed(keys, _named(algorithm, _64_BITS), seed, ())
     return int(hashes[0]) if _single(keys) else hashes
 

@@ -8,7 +8,6 @@ fastest loop there is.
 from __future__ import annotations
 
 import copy
-from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -68,7 +67,8 @@ class Ours(Entry):
         self.form = "ndarray" if kind == "int" else "arrow"
         self.bits = 32 if self.name in {"murmur3_32", "crc32c"} else 64
         self.seed = int.from_bytes(SIP_KEY, "little") if "keyed" in variant.properties else 0
-        self.one = partial(hash64, algorithm=self.name, seed=self.seed)
+        name, seed = self.name, self.seed
+        self.one = lambda key: hash64(key, name, seed=seed)
 
     def control(self) -> Ours:
         """Return the same algorithm once more."""
