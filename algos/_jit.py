@@ -86,8 +86,16 @@ class _CacheFile(caching.IndexDataCacheFile):  # type: ignore[misc]
             self._save_data(name, (self._source_stamp, key, data))
             self._save_index({**overloads, key: name})
 
+    def _load_index(self) -> Any:
+        # All of it is unpickled before its stamp is looked at: types that are no more, half a file.
+        with contextlib.suppress(Exception):
+            return super()._load_index()
+        return {}
+
     def load(self, key: Any) -> Any:
-        entry = super().load(key)
+        entry = None
+        with contextlib.suppress(Exception):
+            entry = super().load(key)
         # Another process may have given this data file to other code since the index was read.
         if entry is None or entry[:2] != (self._source_stamp, key):
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -199,6 +200,13 @@ def _check(arm: Contestant) -> None:
     assert arm.nbytes is None or arm.nbytes(state) > 0
     for quality in arm.quality(state) if arm.quality else ():
         assert quality.ok is not False, f"{arm.name}: {quality}"
+
+
+@pytest.mark.parametrize("tier", ["quick", "default", "thorough"])
+@pytest.mark.parametrize(("workload", "parquet"), [("words", True), ("text12", True), ("ids", False)])
+def test_parquets_filter_races_wherever_there_is_text(tier: str, workload: str, parquet: bool) -> None:
+    arms = contestants(replace(small("contains", workload), tier=tier), SEED)
+    assert ("SplitBlockBloomFilter physical_type=byte_array" in {arm.name for arm in arms}) is parquet
 
 
 def test_the_first_call_times_itself(capsys: pytest.CaptureFixture[str]) -> None:

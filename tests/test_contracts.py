@@ -6,6 +6,7 @@ import ast
 import doctest
 import json
 import os
+import pickle
 import platform
 import re
 import shutil
@@ -15,6 +16,7 @@ import types
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import numba
 import oracles
 import pytest
 from helpers import ROOT, SMALL
@@ -419,6 +421,26 @@ def test_damaged_cache_is_not_believed(tmp_path: Path) -> None:
     shutil.copy(two, one)
     shutil.copy(tmp_path / "spare", two)
     assert run(script, NUMBA_CACHE_DIR=str(tmp_path)) == golden
+
+
+@plain_jit_only
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize(
+    "left",
+    [b"", b"\x80\x05", pickle.dumps(numba.__version__) + b"calgos._jit\nNo_More\n."],
+    ids=["empty", "cut", "unknown-type"],
+)
+def test_unreadable_cache_is_made_anew(suffix: str, left: bytes, tmp_path: Path) -> None:
+    """Cache files cut short, or of types that a newer version no longer has, are no entries, and replaced."""
+    script = "from algos.hashing import hash64\nprint(hash64(['abc']).tolist())"
+    golden = [0x78AF5F94892F3950]
+    assert run(script, NUMBA_CACHE_DIR=str(tmp_path)) == golden
+    files = list(tmp_path.rglob(f"*.{suffix}"))
+    assert files
+    for file in files:
+        file.write_bytes(left)
+    assert run(script, NUMBA_CACHE_DIR=str(tmp_path)) == golden
+    assert all(file.read_bytes() != left for file in files)
 
 
 PORTABLE = """
