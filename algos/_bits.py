@@ -106,6 +106,20 @@ def trailing_zeros(x: Any) -> Any:
     return popcount(~x & (x - U1))
 
 
+def _leading_zeros_twin(x: Any) -> Any:
+    return U64(64 - int(x).bit_length())
+
+
+@primitive(_leading_zeros_twin)
+def leading_zeros(typingctx: Any, x: Any) -> Any:
+    """Count the zeros above the highest bit of a uint64 that is set; 64 if none is."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctlz(args[0], ir.IntType(1)(0))
+
+    return types.uint64(types.uint64), codegen
+
+
 @inlined
 def byteswap(x: Any) -> Any:
     """Reverse the bytes of a uint64."""

@@ -9,12 +9,13 @@ to nothing, in every column::
 
 Keys in order of their starts are eliminated as they come, which fills one band of the table from top to
 bottom; then rows are given from the bottom up, free ones at random. Since the right side is nothing, no key
-can contradict the others, and building never fails. A stranger's equation holds by chance: the law is
-fpr = 2^-bits, and some per cent more where the band is dense. Once in a few hundred times keys crowd so much
-somewhere that whatever starts there is found, a tenth of all strangers if the filter is small; so strangers
-are tried on the band, and where too many of their equations follow from it, another ``a`` is taken. Space:
-``bits (1 + (4 + bits / 4) / 64)`` bits per key, 9 % over what the rate needs at 7 bits; a lookup reads two
-words for every column, all within three lines, which makes it slower than a fuse.
+can contradict the others, and building never fails. A stranger's equation holds by chance, or because it
+follows from the keys': fpr = 2^-bits + (1 - 2^-bits) c, where c is the share of all equations that do. It is
+some per cent of the rate; but once in a few hundred times keys crowd so much somewhere that whatever starts
+there is found, a tenth of all strangers if the filter is small. So c is counted, exactly, and where it is too
+much another ``a`` is taken. Space: ``bits (1 + (4 + bits / 4) / 64)`` bits per key, 9 % over what the rate
+needs at 7 bits; a lookup reads two words for every column, all within three lines, which makes it slower than
+a fuse.
 
 The table is kept in blocks of 64 rows, one word for each column::
 
@@ -28,7 +29,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from algos._bits import U1, U2, U6, U63, U64, aligned_zeros, mulhi, popcount, prefetch, trailing_zeros
+from algos._bits import (
+    U1,
+    U2,
+    U6,
+    U63,
+    U64,
+    aligned_zeros,
+    leading_zeros,
+    mulhi,
+    popcount,
+    prefetch,
+    trailing_zeros,
+)
 from algos._fastcall import Method, Native, as_bool, number_of, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
@@ -49,7 +62,7 @@ MAX_BITS = 32
 MAX_KEYS = 1 << 40
 MAX_ATTEMPTS = 32
 CROWDED = 0.2
-"""What share of the rate may be added to it by strangers whose equations follow from the band."""
+"""What share of the rate may be added to it by equations that follow from the band."""
 BATCH = 64
 """Keys whose blocks are under way while others are probed."""
 
@@ -93,20 +106,31 @@ def _band(hashes: Any, starts: Any, band: Any) -> None:
 
 
 @kernel
-def _crowded(band: Any, starts: Any, strangers: Any) -> Any:
-    """Count the equations of strangers that follow from the band: these are found whatever is in the rows."""
-    count = 0
-    for i in range(strangers):
-        h = splitmix64(U64(i), GAMMA)
-        at, rows = _start(h, starts), _rows(h)
-        while rows != U64(0):
-            skip = trailing_zeros(rows)
-            at, rows = at + skip, rows >> skip
-            if band[at] == U64(0):
+def _crowded(band: Any, starts: Any) -> Any:
+    """Return the share of all equations that follow from the band: those hold whatever is in the rows.
+
+    The band's equations each begin at a row of their own. Eliminated once more, from the bottom up, each also
+    ends at one; then what follows from the band, from a row to the 63rd below it, are the sums of those that
+    begin and end there. So if one begins at that row, and d end there that begin below it, 2^d do of 2^63.
+    """
+    ending = np.zeros(WIDTH, np.uint64)  # by the last of its rows, modulo 64, which is bit 63
+    ends, share = U64(0), 0.0  # bit i: whether one ends i rows below
+    for i in range(band.size):
+        at = U64(band.size - 1 - i)
+        rows, ends, last = band[at], ends << U1, U63
+        if rows == U64(0):
+            continue
+        if at < starts:
+            share += np.float64(U1 << popcount(ends)) * 2.0**-63
+        while True:
+            skip = leading_zeros(rows)
+            rows, last = rows << skip, last - skip
+            if (ends >> last) & U1 == U64(0):
                 break
-            rows ^= band[at]
-        count += rows == U64(0)
-    return count
+            rows ^= ending[(at + last) & U63]
+        ends |= U1 << last
+        ending[(at + last) & U63] = rows
+    return share / starts
 
 
 @kernel
@@ -204,7 +228,9 @@ class RibbonFilter(StaticFilter):
     array([ True,  True, False])
     """
 
-    __slots__ = ("_attempt", "_keys", "_shift", "_table", "bits")
+    __slots__ = ("_attempt", "_crowded", "_keys", "_shift", "_table", "bits")
+
+    _crowded: float
 
     def _set_up(self, bits: int, seed: int, keys: int, attempt: int) -> None:
         self.bits = bits
@@ -234,11 +260,15 @@ class RibbonFilter(StaticFilter):
             self._set_up(int(bits), seed, len(ordered), attempt)
             band = np.zeros(self._rows, np.uint64)
             _band(ordered, self._starts, band)
-            strangers = len(ordered) // 8 + 64
-            if _crowded(band, self._starts, strangers) <= 1 + strangers * 2.0**-self.bits * CROWDED:
+            self._crowded = float(_crowded(band, self._starts))
+            if self._crowded <= CROWDED * 2.0**-self.bits:
                 break
         _solve(band, self.bits, U64(seed), self._table)
         return self
+
+    def expected_fpr(self) -> float:
+        """Return the chance that a key not in the set is found: ``2^-bits`` and the share that follows."""
+        return super().expected_fpr() * (1 - self._crowded) + self._crowded
 
     @property
     def _rows(self) -> int:
@@ -257,7 +287,8 @@ class RibbonFilter(StaticFilter):
         _contains(self._table, self.bits, self._starts, U64(self._shift), hashes, out)
 
     def _parameters(self) -> dict[str, Any]:
-        return {"keys": self._keys, "bits": self.bits, "attempt": self._attempt, "seed": self.seed}
+        own = {"attempt": self._attempt, "crowded": self._crowded, "seed": self.seed}
+        return {"keys": self._keys, "bits": self.bits, **own}
 
     def _payload(self) -> Any:
         return self._table
@@ -271,6 +302,7 @@ class RibbonFilter(StaticFilter):
         self = cls.__new__(cls)
         attempt = parameters.integer("attempt", 0, MAX_ATTEMPTS - 1)
         self._set_up(bits, parameters.integer("seed", 0, (1 << 64) - 1), keys, attempt)
+        self._crowded = parameters.number("crowded", 0.0, 1.0)
         self._table[:] = np.frombuffer(payload, "<u8")
         return self
 
