@@ -8,9 +8,9 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 
-FAMILIES = ("hashing", "filters")
+FAMILIES = ("hashing", "filters", "ids")
 
-__all__ = ["FAMILIES", "__version__", "filters", "hashing"]
+__all__ = ["FAMILIES", "__version__", "filters", "hashing", "ids"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,5 +1,6 @@
 from algos import filters as filters
 from algos import hashing as hashing
+from algos import ids as ids
 
 __version__: str
 FAMILIES: tuple[str, ...]

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -331,6 +332,63 @@ def as_int(typingctx: Any, value: Any) -> Any:
         return _call(builder, "PyLong_FromUnsignedLongLong", _I64, args[0])
 
     return types.uint64(types.uint64), codegen
+
+
+def _part(of: str) -> Any:
+    """Make the code generator of an object of some bytes of a byte array."""
+
+    @intrinsic
+    def build(typingctx: Any, data: Any, start: Any, size: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            data, start, size = args
+            pointer = builder.gep(context.make_array(signature.args[0])(context, builder, data).data, [start])
+            return _call(builder, of, _I64, pointer, size)
+
+        return types.uint64(data, types.uint64, types.uint64), codegen
+
+    return build
+
+
+as_text = _part("PyUnicode_FromStringAndSize")
+"""Return ``size`` bytes of a uint8 array from ``start`` on, ASCII, as a ``str``."""
+as_bytes = _part("PyBytes_FromStringAndSize")
+"""Return them as ``bytes``."""
+
+
+@intrinsic
+def new_list(typingctx: Any, size: Any) -> Any:
+    """Return a list of so many objects yet to be put into it."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _call(builder, "PyList_New", _I64, args[0])
+
+    return types.uint64(types.uint64), codegen
+
+
+@intrinsic
+def put(typingctx: Any, items: Any, at: Any, item: Any) -> Any:
+    """Put an object, which is the list's then, into a new list."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _call(builder, "PyList_SetItem", _I32, *args)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64, types.uint64), codegen
+
+
+@intrinsic
+def now_ns(typingctx: Any) -> Any:
+    """Return the time since 1970 in nanoseconds, as ``time.time_ns`` does; 0 where that is not to be had."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if not hasattr(time, "clock_gettime"):
+            return _I64(0)
+        read = cgutils.alloca_once(builder, _I64, size=2)
+        _call(builder, "clock_gettime", _I32, _I32(time.CLOCK_REALTIME), read)
+        seconds, rest = (builder.load(builder.gep(read, [_I32(at)])) for at in (0, 1))
+        return builder.add(builder.mul(seconds, _I64(10**9)), rest)
+
+    return types.uint64(), codegen
 
 
 @intrinsic(prefer_literal=True)

@@ -5,7 +5,8 @@ no structure that looks into its state once per key can be faster. (Prefetches a
 stop in L2, or be dropped when too many are under way.) ``plain loop`` is the split-block lookup as anyone
 would write it, hash, block, test, in one loop, and ``plain fuse loop`` that of the binary fuse: what the
 library's pipeline is worth. ``hash limit`` hashes the keys and does nothing with the hashes. ``copy limit``
-reads and writes as many bytes as the state has.
+reads and writes as many bytes as the state has. ``new array`` allocates as many bytes as the answer has and
+fills them.
 """
 
 from __future__ import annotations
@@ -138,6 +139,14 @@ def copy_limit(nbytes: int, items: int) -> Contestant:
     target = written(nbytes)
     part = Slice(items, target)
     return _limit("copy limit", copy_words, lambda _: [part], lambda _: written(nbytes))
+
+
+def new_array(nbytes: int, items: int) -> Contestant:
+    """Race a new array of ``nbytes``, filled, shared out over ``items``: what handing anything back costs."""
+    part = Slice(items, nbytes // 8)
+    return _limit(
+        "new array", lambda _, size: np.full(size, 7, np.uint64), lambda _: [part], lambda _: written(64)
+    )
 
 
 def _limit(name: str, call: Any, slices: Slices, setup: Callable[[int], Any]) -> Contestant:

@@ -467,3 +467,18 @@ def student(sample: Sequence[float], confidence: float = CONFIDENCE) -> tuple[fl
     mean, error = float(np.mean(sample)), float(stats.sem(sample))
     reach = float(stats.t.ppf((1 + confidence) / 2, len(sample) - 1)) * error
     return mean - reach, mean + reach
+
+
+def chi_square_p(counts: Sequence[int]) -> float:
+    """Return how likely counts as uneven as these, or more, are of equally likely things."""
+    return float(stats.chisquare(counts).pvalue)
+
+
+def in_base(value: int, width: int, alphabet: str) -> str:
+    """Write a number in so many digits, digit by digit."""
+    digits = []
+    for _ in range(width):
+        value, digit = divmod(value, len(alphabet))
+        digits.append(alphabet[digit])
+    assert value == 0
+    return "".join(reversed(digits))

@@ -22,9 +22,17 @@ OPS = {
     "serialise": "Save and load",
     "remove": "Removal",
     "first_call": "First call",
+    "take": "Mint a batch",
+    "next": "Mint, one id a call",
+    "read": "Read",
 }
 INPUTS = {"favourite": "", "numpy": "from a NumPy array", "arrow": "from Arrow", "list": "from a list"}
-METRICS = {"fpr": "false-positive rate", "bytes": "memory"}
+METRICS = {
+    "fpr": "false-positive rate",
+    "bytes": "memory",
+    "leaf_miss_rate": "insertions that miss a B-tree's leaf (simulated)",
+    "leaf_slack_rate": "B-tree's leaves left empty (simulated)",
+}
 SHORT = {"fpr": "FPR"}
 SHARES = {"fpr", "rate", "error", "recall"}
 """Metrics whose names end in one of these are written as percentages."""

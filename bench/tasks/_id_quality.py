@@ -1,0 +1,92 @@
+"""What ids cost the index they are keys of: a simulation of a B-tree's leaves, not a database measured.
+
+Ids are inserted in the order they are minted, four a millisecond. A leaf holds 256; a full one is split in
+halves, but for the last one when the new key goes behind all others: then a new leaf begins, as databases
+have it. The last 200 leaves used are in memory, and an insertion into another is a miss. So much makes the
+difference between kinds, and no more is claimed.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.schema import Quality
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bench.peers.ids import Ours
+
+LEAF, POOL = 256, 200
+IDS, AT_ONCE = 100_000, 4
+
+
+class Pace:
+    """A clock a millisecond later whenever it is asked."""
+
+    def __init__(self) -> None:
+        self.now = time.time_ns() + 10 * 10**9
+
+    def __call__(self) -> int:
+        self.now += 10**6
+        return self.now
+
+
+def insert(keys: Iterable[Any]) -> tuple[float, float]:
+    """Insert keys; return the share of insertions that missed, and that of the leaves' places left empty."""
+    leaves: list[list[Any]] = [[]]
+    lowest: list[Any] = []  # of every leaf but the first
+    names, recent, misses, n = [0], OrderedDict({0: None}), 0, 0
+    for key in keys:
+        at = bisect_right(lowest, key)
+        if names[at] not in recent:
+            misses += 1
+        leaf, n = leaves[at], n + 1
+        if len(leaf) == LEAF:
+            last = at == len(leaves) - 1 and key > leaf[-1]
+            cut = LEAF if last else LEAF // 2
+            new, leaves[at] = leaf[cut:], leaf[:cut]
+            leaves.insert(at + 1, new)
+            lowest.insert(at, key if last else new[0])
+            names.insert(at + 1, len(names))
+            _use(recent, names[at])
+            at += last or key >= new[0]
+            leaf = leaves[at]
+        leaf.insert(bisect_left(leaf, key), key)
+        _use(recent, names[at])
+    return misses / n, 1 - n / (LEAF * len(leaves))
+
+
+def _use(recent: OrderedDict[int, None], name: int) -> None:
+    recent[name] = None
+    recent.move_to_end(name)
+    if len(recent) > POOL:
+        recent.popitem(last=False)
+
+
+@cache
+def _simulated(cls: Any) -> tuple[float, float]:
+    from bench.peers.ids import paced
+
+    mint, keys = paced(cls, Pace()), []
+    for _ in range(IDS // AT_ONCE):
+        ids = mint.take(AT_ONCE)
+        keys += ids.tolist() if ids.ndim == 1 else [row.tobytes() for row in ids]
+    return insert(keys)
+
+
+def measure(entry: Ours, state: Any) -> list[Quality]:
+    """Simulate the index; say how large an id is."""
+    ids = state.take(1)
+    misses, slack = _simulated(entry.cls)
+    return [
+        Quality("bytes_per_id", float(np.asarray(ids).nbytes)),
+        Quality("leaf_miss_rate", misses),
+        Quality("leaf_slack_rate", slack),
+    ]
