@@ -209,23 +209,35 @@ load64 = primitive(_load64_twin)(_load(64))
 load32 = primitive(_load32_twin)(_load(32))
 
 
+def _store(bits: int) -> Any:
+    """Make the code generator of an unaligned little-endian store of ``bits`` to a byte array."""
+
+    def generator(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+        word = types.Integer.from_bitwidth(bits, signed=False)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pointer = item_pointer(context, builder, signature.args[0], args[0], args[1], bits // 8)
+            store = builder.store(args[2], builder.bitcast(pointer, ir.IntType(bits).as_pointer()))
+            store.align = 1
+            return context.get_dummy_value()
+
+        return types.void(array, types.uint64, word), codegen
+
+    return generator
+
+
 def _store64_twin(array: Any, index: Any, value: Any) -> None:
     i = _checked(array, index, 8)
     array[i : i + 8] = np.frombuffer(int(value).to_bytes(8, "little"), np.uint8)
 
 
-@primitive(_store64_twin)
-def store64(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
-    """Store a uint64 at byte ``index`` of a byte array, aligned or not."""
-    signature = types.void(array, types.uint64, types.uint64)
+def _store16_twin(array: Any, index: Any, value: Any) -> None:
+    i = _checked(array, index, 2)
+    array[i : i + 2] = np.frombuffer(int(value).to_bytes(2, "little"), np.uint8)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = item_pointer(context, builder, signature.args[0], args[0], args[1], 8)
-        store = builder.store(args[2], builder.bitcast(pointer, ir.IntType(64).as_pointer()))
-        store.align = 1
-        return context.get_dummy_value()
 
-    return signature, codegen
+store64 = primitive(_store64_twin)(_store(64))
+store16 = primitive(_store16_twin)(_store(16))
 
 
 def _prefetch_twin(array: Any, index: Any) -> None:

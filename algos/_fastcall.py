@@ -47,6 +47,8 @@ MOST_BYTES = 1 << 16
 """Longer keys are of no known kind: batches release the GIL."""
 _DATA, _SHAPE, _STRIDES = 2, 4, 5
 """Where an array object keeps the address of its items, and those of its shape and strides, in words."""
+_CHARACTERS = sys.getsizeof("") - 1
+"""Where a ``str`` of ASCII keeps them, in bytes."""
 _FASTCALL, _KEYWORDS = 0x80, 0x02
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _OBJECT = _I8.as_pointer()
@@ -334,25 +336,32 @@ def as_int(typingctx: Any, value: Any) -> Any:
     return types.uint64(types.uint64), codegen
 
 
-def _part(of: str) -> Any:
-    """Make the code generator of an object of some bytes of a byte array."""
+@intrinsic
+def as_bytes(typingctx: Any, data: Any, start: Any, size: Any) -> Any:
+    """Return ``size`` bytes of a uint8 array from ``start`` on as ``bytes``."""
 
-    @intrinsic
-    def build(typingctx: Any, data: Any, start: Any, size: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            data, start, size = args
-            pointer = builder.gep(context.make_array(signature.args[0])(context, builder, data).data, [start])
-            return _call(builder, of, _I64, pointer, size)
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array, start, size = args
+        source = builder.gep(context.make_array(signature.args[0])(context, builder, array).data, [start])
+        return _call(builder, "PyBytes_FromStringAndSize", _I64, source, size)
 
-        return types.uint64(data, types.uint64, types.uint64), codegen
-
-    return build
+    return types.uint64(data, types.uint64, types.uint64), codegen
 
 
-as_text = _part("PyUnicode_FromStringAndSize")
-"""Return ``size`` bytes of a uint8 array from ``start`` on, ASCII, as a ``str``."""
-as_bytes = _part("PyBytes_FromStringAndSize")
-"""Return them as ``bytes``."""
+@intrinsic
+def as_text(typingctx: Any, data: Any, start: Any, size: Any) -> Any:
+    """Return them, ASCII and at least one, as a ``str``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array, start, size = args
+        source = builder.gep(context.make_array(signature.args[0])(context, builder, array).data, [start])
+        made = _call(builder, "PyUnicode_New", _I64, size, _I32(127))
+        with builder.if_then(builder.icmp_unsigned("!=", made, _I64(0)), likely=True):
+            target = builder.inttoptr(builder.add(made, _I64(_CHARACTERS)), _OBJECT)
+            cgutils.raw_memcpy(builder, target, source, size, 1)
+        return made
+
+    return types.uint64(data, types.uint64, types.uint64), codegen
 
 
 @intrinsic
@@ -429,7 +438,10 @@ def place(owner: type, slot: str) -> int:
 
 
 def _layout_is_known() -> bool:
-    """Tell whether arrays look as they are read here, which is not in the contract of NumPy."""
+    """Tell whether arrays and texts look as they are taken to here, which is in no contract."""
+    text = "".join(map(chr, range(48, 64)))
+    if ctypes.string_at(id(text) + _CHARACTERS, len(text)) != text.encode():
+        return False
     array = np.arange(3, dtype=np.uint16)
     if _word_at(id(array), _DATA) != array.ctypes.data:
         return False

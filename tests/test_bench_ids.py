@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import scaled
 
 from algos.catalog import variants
 from bench.peers.ids import Ours
@@ -50,23 +51,23 @@ def test_everyone_mints_and_reads_right(task: Task) -> None:
 
 
 def test_the_index_is_simulated_as_it_says() -> None:
-    """Ascending keys fill every leaf and miss only at new ones; random ones leave ln 2 full; LRU is LRU."""
+    """Ascending keys fill every leaf; random ones fill them to about ln 2, to and fro, and miss."""
     misses, slack = _id_quality.insert(range(256 * 300))
     assert slack == 0
     assert misses == 0  # a new leaf is made in memory
     keys = np.random.default_rng(1).permutation(256 * 600).tolist()
     misses, slack = _id_quality.insert(keys)
-    assert slack == pytest.approx(1 - np.log(2), abs=0.02)
+    assert slack == pytest.approx(1 - np.log(2), abs=0.05)
     assert 0.4 < misses < 0.7
     assert _id_quality.insert(reversed(range(2560)))[1] == pytest.approx(0.5, abs=0.05)
 
 
 def test_quality_of_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kinds in order of creation fill leaves; random ones do not."""
-    monkeypatch.setattr(_id_quality, "IDS", 4000)
+    monkeypatch.setattr(_id_quality, "IDS", scaled(4000, 2000))
     _id_quality._simulated.cache_clear()
     entries, _ = _ids.entered("Uuid7")
-    found = {e.name: _id_quality.measure(e, e.make_ahead()) for e in entries if isinstance(e, Ours)}
+    found = {e.name: _id_quality.measure(e.make_ahead()) for e in entries if isinstance(e, Ours)}
     _id_quality._simulated.cache_clear()
     slack = {name: figures[2].value for name, figures in found.items()}
     assert all((slack[name] < 0.1) == (name in ASCENDING) for name in slack if "control" not in name)

@@ -42,7 +42,7 @@ class Run(NamedTuple):
 
     n: int
     tick: int
-    count: int
+    first: int
 
 
 @inlined

@@ -17,6 +17,7 @@ from algos._bits import U1, U8, U32_, U64
 from algos._fastcall import now_ns
 from algos._jit import inlined, kernel
 from algos.ids._clock import COUNT, OWN, ClockedKind, advance, as_times, leading, spread
+from algos.ids._kind import MAX_IDS
 from algos.ids._text import put_word
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class CountedKind(ClockedKind):
 
     __slots__ = ()
     SIZE = SIZE
+    STRIDE = MAX_IDS  # nothing is random in each
     TICK_NS, TICK_BITS = 1_000_000_000, 32
 
     def __init__(self, clock: Callable[[], int] | None) -> None:
@@ -84,7 +86,7 @@ class CountedKind(ClockedKind):
         process = self._state[PROCESS]
 
         def make(run: Run, offset: int, _at: int, out: Any) -> None:
-            _fill(U64(run.tick), process, U64(run.count + offset), out.reshape(-1))
+            _fill(U64(run.tick), process, U64(run.first + offset), out.reshape(-1))
 
         return spread(self._runs(n), make)
 

@@ -13,72 +13,108 @@ next pool, and each word is wiped once it is drawn: what was minted cannot be fo
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
 
-from algos._bits import U1, U32, U64, rotl32
-from algos._jit import inlined, kernel
+from algos._bits import M32, U1, U32, U32_, U64, item_pointer
+from algos._jit import inlined, kernel, primitive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SIGMA = np.frombuffer(b"expand 32-byte k", "<u4").astype(np.uint32)
 LANES = 16
 GROUP = 16 * LANES
 """Words of 32 bits that are made at once: 1 KiB."""
-R7, R8, R12, R16 = U32(7), U32(8), U32(12), U32(16)
 POOL = 512
 """Words of 64 bits in a pool."""
 KEY_WORDS = 4
 
 
-@inlined
-def _quarter(a: Any, b: Any, c: Any, d: Any) -> Any:
-    a = U32(a + b)
-    d = rotl32(d ^ a, R16)
-    c = U32(c + d)
-    b = rotl32(b ^ c, R12)
-    a = U32(a + b)
-    d = rotl32(d ^ a, R8)
-    c = U32(c + d)
-    b = rotl32(b ^ c, R7)
-    return a, b, c, d
+def _columns_and_diagonals() -> Iterator[tuple[int, int, int, int]]:
+    """Yield the words that each quarter round of a double round mixes."""
+    for turn in (0, 1):
+        for column in range(4):
+            yield tuple(4 * row + (column + turn * row) % 4 for row in range(4))  # type: ignore[misc]
 
 
-@inlined
-def _double_round(x: Any, i: Any) -> None:
-    """Mix lane ``i``: the columns, then the diagonals."""
-    x0, x1, x2, x3 = x[0, i], x[1, i], x[2, i], x[3, i]
-    x4, x5, x6, x7 = x[4, i], x[5, i], x[6, i], x[7, i]
-    x8, x9, xa, xb = x[8, i], x[9, i], x[10, i], x[11, i]
-    xc, xd, xe, xf = x[12, i], x[13, i], x[14, i], x[15, i]
-    x0, x4, x8, xc = _quarter(x0, x4, x8, xc)
-    x1, x5, x9, xd = _quarter(x1, x5, x9, xd)
-    x2, x6, xa, xe = _quarter(x2, x6, xa, xe)
-    x3, x7, xb, xf = _quarter(x3, x7, xb, xf)
-    x[0, i], x[5, i], x[10, i], x[15, i] = _quarter(x0, x5, xa, xf)
-    x[1, i], x[6, i], x[11, i], x[12, i] = _quarter(x1, x6, xb, xc)
-    x[2, i], x[7, i], x[8, i], x[13, i] = _quarter(x2, x7, x8, xd)
-    x[3, i], x[4, i], x[9, i], x[14, i] = _quarter(x3, x4, x9, xe)
+QUARTERS = tuple(_columns_and_diagonals())
+STEPS = ((0, 1, 3, 16), (2, 3, 1, 12), (0, 1, 3, 8), (2, 3, 1, 7))
+"""Of a quarter round: the word added to, the one added, the one then mixed with the sum, and its rotation."""
+
+
+def _mix_twin(start: Any, out: Any, at: Any) -> None:
+    x = start.reshape(16, LANES).copy()
+    for _ in range(10):
+        for quarter in QUARTERS:
+            for to, add, mixed, by in STEPS:
+                a, b, c = quarter[to], quarter[add], quarter[mixed]
+                x[a] += x[b]
+                x[c] ^= x[a]
+                x[c] = (x[c] << U32(by)) | (x[c] >> U32(32 - by))
+    out[int(at) : int(at) + GROUP] = (x + start.reshape(16, LANES)).reshape(-1)
+
+
+@primitive(_mix_twin)
+def _mix(typingctx: Any, start: Any, out: Any, at: Any) -> Any:
+    """Make sixteen blocks from what they start with, word by word (uint32[256]), into ``out[at:]``.
+
+    Vectors, since LLVM makes none of a loop over lanes.
+    """
+    return types.void(start, out, types.uint64), _emit_mix
+
+
+def _emit_mix(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    lanes = ir.VectorType(ir.IntType(32), LANES)
+    rotation = ir.FunctionType(lanes, [lanes] * 3)
+    rotate = cgutils.get_or_insert_function(builder.module, rotation, f"llvm.fshl.v{LANES}i32")
+
+    def words(array_type: Any, array: Any, index: Any) -> list[Any]:
+        first = item_pointer(context, builder, array_type, array, index, GROUP)
+        first = builder.bitcast(first, lanes.as_pointer())
+        return [builder.gep(first, [ir.IntType(32)(word)]) for word in range(16)]
+
+    def load(pointer: Any) -> Any:
+        value = builder.load(pointer)
+        value.align = 4
+        return value
+
+    start = [load(pointer) for pointer in words(signature.args[0], args[0], args[2].type(0))]
+    x = [cgutils.alloca_once_value(builder, value) for value in start]
+    with cgutils.for_range(builder, ir.IntType(64)(10)):
+        mixed = [builder.load(slot) for slot in x]
+        for quarter in QUARTERS:
+            for to, add, third, by in STEPS:
+                a, b, c = quarter[to], quarter[add], quarter[third]
+                mixed[a] = builder.add(mixed[a], mixed[b])
+                mixed[c] = builder.xor(mixed[c], mixed[a])
+                mixed[c] = builder.call(rotate, [mixed[c], mixed[c], ir.Constant(lanes, [by] * LANES)])
+        for slot, value in zip(x, mixed, strict=True):
+            builder.store(value, slot)
+    for pointer, slot, value in zip(words(signature.args[1], args[1], args[2]), x, start, strict=True):
+        builder.store(builder.add(builder.load(slot), value), pointer).align = 4
+    return context.get_dummy_value()
 
 
 @kernel
 def chacha20(key: Any, counter: Any, out: Any) -> None:
     """Fill ``out`` (uint32, whole groups) with the stream of a key (uint32[8]) from block ``counter`` on."""
-    start, x = np.zeros((16, LANES), np.uint32), np.empty((16, LANES), np.uint32)
-    for word in range(4):
-        start[word] = SIGMA[word]
-    for word in range(8):
-        start[4 + word] = key[word]
-    for at in range(0, out.size, GROUP):
-        for lane in range(LANES):
-            block = U64(counter) + U64(at // 16 + lane)
-            start[12, lane], start[13, lane] = U32(block), U32(block >> U64(32))
-        x[:] = start
-        for _ in range(10):
-            for lane in range(LANES):
-                _double_round(x, lane)
-        for word in range(16):
-            for lane in range(LANES):
-                out[at + word * LANES + lane] = U32(x[word, lane] + start[word, lane])
+    start = np.zeros(GROUP, np.uint32)
+    for lane in range(U64(LANES)):
+        for word in range(U64(4)):
+            start[word * U64(LANES) + lane] = SIGMA[word]
+        for word in range(U64(8)):
+            start[(U64(4) + word) * U64(LANES) + lane] = key[word]
+    for at in range(U64(0), U64(out.size), U64(GROUP)):
+        for lane in range(U64(LANES)):
+            block = U64(counter) + at // U64(16) + lane
+            start[U64(12 * LANES) + lane] = U32(block & M32)
+            start[U64(13 * LANES) + lane] = U32(block >> U32_)
+        _mix(start, out, at)
 
 
 @inlined

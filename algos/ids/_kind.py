@@ -114,7 +114,7 @@ def _texts(_me: Any, arguments: Any, _count: Any, _names: Any) -> Any:
 
 def _as_list(text: Any) -> list[str]:
     width = text.shape[1]
-    if WORKS:
+    if _TEXTS:
         listed: list[str] = _TEXTS(text.reshape(-1), width)
         return listed
     joined = text.tobytes().decode("ascii")
@@ -135,9 +135,9 @@ def _as_arrow(text: Any) -> Any:
     except ImportError:
         raise TypeError("form='arrow' needs pyarrow: pip install 'hotpath[arrow]'") from None
     n, width = text.shape
-    large = n * width > np.iinfo(np.int32).max
-    offsets = np.arange(0, (n + 1) * width, width, np.int64 if large else np.int32)
-    made = pa.LargeStringArray if large else pa.StringArray
+    offsets, made = np.arange(0, (n + 1) * width, width), pa.LargeStringArray
+    if n * width <= np.iinfo(np.int32).max:
+        offsets, made = offsets.astype(np.int32), pa.StringArray
     return made.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(text))
 
 
@@ -183,6 +183,8 @@ class Mint(ABC):
     WIDTH: int
     """Characters of an id's text."""
     FORMS: tuple[str, ...] = ("binary", "text", "arrow", "list")
+    STRIDE = BLOCK
+    """Binary ids that are made at a time, with the random words for them."""
 
     def __init__(self, *words: int) -> None:
         """Begin with the words of the kind."""
@@ -237,8 +239,8 @@ class Mint(ABC):
             fill = self._plan(n)
         if form == "binary":
             out = self._room(n)
-            for at in range(0, n, BLOCK):
-                fill(at, out[at : at + BLOCK])
+            for at in range(0, n, self.STRIDE):
+                fill(at, out[at : at + self.STRIDE])
             return out
         text, ids = np.empty((n, self.WIDTH), np.uint8), self._room(min(n, BLOCK))
         for at in range(0, n, BLOCK):
@@ -335,7 +337,9 @@ def all_there(ids: Any) -> list[Any]:
     parts = [part for part in pieces(ids) if len(part)]
     for part in parts:
         if isinstance(part, Dictionary):
-            raise TypeError("dictionary-encoded text: pass .dictionary_decode(), or .cast(pl.String) in polars")
+            raise TypeError(
+                "dictionary-encoded text: pass .dictionary_decode(), or .cast(pl.String) in polars"
+            )
         if part.valid is not None and not part.valid.all():
             raise ValueError(f"the id at position {int(np.argmin(part.valid))} is null; drop nulls first")
     return parts

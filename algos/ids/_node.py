@@ -20,6 +20,7 @@ from algos._jit import inlined, kernel
 from algos.errors import HotpathError
 from algos.hashing.keys import Text, Words
 from algos.ids._clock import BITS, COUNT, LEAD, OWN, SINCE, UNTIL, ClockedKind, advance, check_lead, spread
+from algos.ids._kind import MAX_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +71,7 @@ class NodeKind(ClockedKind):
 
     __slots__ = ("layout",)
     SIZE = 8
+    STRIDE = MAX_IDS  # nothing is random in each
 
     def __init__(self, node: int, layout: Layout, max_lead_ms: int, clock: Callable[[], int] | None) -> None:
         """Begin as a node, once its last owner's ids are past."""
@@ -116,7 +118,7 @@ class NodeKind(ClockedKind):
         bits, shift, node = (self._state[word] for word in (BITS, TIME_SHIFT, NODE))
 
         def make(run: Run, offset: int, _at: int, out: Any) -> None:
-            _fill(U64(run.tick), U64(run.count + offset), bits, shift, node, out)
+            _fill(U64(run.tick), U64(run.first + offset), bits, shift, node, out)
 
         return spread(self._runs(n), make)
 

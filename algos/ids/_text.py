@@ -7,13 +7,14 @@ and dashed UUIDs by a shuffle of vectors; texts of digits in ascending order sor
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 
-from algos._bits import U8, U64, item_pointer
+from algos._bits import U8, U64, item_pointer, store16
 from algos._jit import inlined, kernel, primitive
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -23,12 +24,12 @@ HEX = "0123456789abcdef"
 UUID_WIDTH = 36
 DASHES = (8, 13, 18, 23)
 BAD = np.uint8(255)
-U5, U10, U31, U64_ = U64(5), U64(10), U64(31), U64(64)
+U5, U6, U10, U12, U31, U64_ = (U64(i) for i in (5, 6, 10, 12, 31, 64))
 
 
 def pairs(alphabet: str) -> Any:
-    """Return the table of all two digits: uint8[2 n^2]."""
-    return np.frombuffer("".join(a + b for a in alphabet for b in alphabet).encode(), np.uint8).copy()
+    """Return the table of all two digits, as they lie in memory: uint16[n^2]."""
+    return np.frombuffer("".join(a + b for a in alphabet for b in alphabet).encode(), "<u2").astype(np.uint16)
 
 
 def values(alphabet: str, **same: str) -> Any:
@@ -103,6 +104,61 @@ def write_uuids(ids: Any, out: Any) -> None:
         uuid_text(ids, i * U64(16), out, i * U64(UUID_WIDTH))
 
 
+_DIGITS = [at for at in range(UUID_WIDTH) if at not in DASHES]
+
+
+def _read_uuid_twin(data: Any, at: Any, out: Any, to: Any) -> bool:
+    text = data[int(at) : int(at) + UUID_WIDTH].tobytes()
+    digits = bytes(text[place] for place in _DIGITS)
+    if any(text[place] != ord("-") for place in DASHES) or not re.fullmatch(rb"[0-9a-fA-F]{32}", digits):
+        return False
+    out[int(to) : int(to) + 16] = np.frombuffer(bytes.fromhex(digits.decode()), np.uint8)
+    return True
+
+
+@primitive(_read_uuid_twin)
+def _read_uuid(typingctx: Any, data: Any, at: Any, out: Any, to: Any) -> Any:
+    """Read the 36 characters ``data[at:]`` into the 16 bytes ``out[to:]``; tell whether they are a UUID's."""
+    return types.boolean(data, types.uint64, out, types.uint64), _emit_read_uuid
+
+
+def _emit_read_uuid(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    data, at, out, to = args
+    i8, i32 = ir.IntType(8), ir.IntType(32)
+    first = ir.VectorType(i8, 32)
+
+    def all_of(value: int) -> Any:
+        return ir.Constant(first, [value] * 32)
+
+    def shuffle(a: Any, b: Any, order: list[int]) -> Any:
+        return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(i32, len(order)), order))
+
+    source = item_pointer(context, builder, signature.args[0], data, at, UUID_WIDTH)
+    parts = []
+    for offset, size in ((0, 32), (32, 4)):
+        pointer = builder.bitcast(builder.gep(source, [i32(offset)]), ir.VectorType(i8, size).as_pointer())
+        part = builder.load(pointer)
+        part.align = 1
+        parts.append(part)
+    head, tail = parts[0], shuffle(parts[1], parts[1], [0, 1, 2, 3] * 8)
+    text = shuffle(head, tail, _DIGITS)
+    digit = builder.sub(text, all_of(ord("0")))
+    letter = builder.sub(builder.or_(text, all_of(0x20)), all_of(ord("a")))
+    is_digit = builder.icmp_unsigned("<", digit, all_of(10))
+    is_letter = builder.icmp_unsigned("<", letter, all_of(6))
+    nibble = builder.select(is_digit, digit, builder.add(letter, all_of(10)))
+    upper, lower = (shuffle(nibble, nibble, list(range(start, 32, 2))) for start in (0, 1))
+    word = builder.or_(builder.shl(upper, ir.Constant(upper.type, [4] * 16)), lower)
+    target = item_pointer(context, builder, signature.args[2], out, to, 16)
+    builder.store(word, builder.bitcast(target, word.type.as_pointer())).align = 1
+    dashes = shuffle(head, head, list(DASHES))
+    are_dashes = builder.icmp_unsigned("==", dashes, ir.Constant(dashes.type, [ord("-")] * 4))
+    right = builder.icmp_signed("==", builder.bitcast(builder.or_(is_digit, is_letter), i32), i32(-1))
+    return builder.and_(
+        right, builder.icmp_signed("==", builder.bitcast(are_dashes, ir.IntType(4)), ir.IntType(4)(-1))
+    )
+
+
 @kernel
 def read_uuids(data: Any, offsets: Any, table: Any, out: Any) -> Any:
     """Read texts as ids (uint8[16 n]); return the first that is none and its first wrong character, or -1."""
@@ -110,19 +166,12 @@ def read_uuids(data: Any, offsets: Any, table: Any, out: Any) -> Any:
         start = offsets[i]
         if offsets[i + 1] - start != UUID_WIDTH:
             return i, -1
-        at, upper = 16 * i, True
-        for k in range(UUID_WIDTH):
-            c = data[start + k]
-            if k == 8 or k == 13 or k == 18 or k == 23:  # noqa: PLR1714 - a tuple is searched at run time
-                if c != 45:
+        if not _read_uuid(data, U64(start), out, U64(16 * i)):
+            for k in range(UUID_WIDTH):
+                c = data[start + k]
+                dash = k == 8 or k == 13 or k == 18 or k == 23  # noqa: PLR1714 - a tuple is searched at run time
+                if (dash and c != 45) or (not dash and table[c] == BAD):
                     return i, k
-                continue
-            digit = table[c]
-            if digit == BAD:
-                return i, k
-            out[at] = digit << 4 if upper else out[at] | digit
-            at += not upper
-            upper = not upper
     return -1, -1
 
 
@@ -148,15 +197,20 @@ def put_word(out: Any, at: Any, size: Any, value: Any) -> None:
 
 @inlined
 def base32_text(high: Any, low: Any, width: Any, table: Any, out: Any, to: Any) -> None:
-    """Write the lowest ``5 width`` bits of two words as ``width`` digits, by pairs from the last."""
-    at = to + U64(width)
-    for _ in range(width >> 1):
-        at -= U64(2)
-        pair = U64(2) * (low & U64(1023))
-        out[at], out[at + U64(1)] = table[pair], table[pair + U64(1)]
-        low, high = (low >> U10) | (high << U64(54)), high >> U10
-    if width & 1:
-        out[at - U64(1)] = table[U64(2) * (low & U31) + U64(1)]
+    """Write the lowest ``5 width`` bits of two words as ``width`` digits, by pairs from the last.
+
+    A word has six pairs, so that none waits for the one before.
+    """
+    end, pairs_ = to + U64(width), U64(width >> 1)
+    middle, top = (low >> U64(60)) | (high << U64(4)), high >> U64(56)
+    for pair in range(min(pairs_, U6)):
+        store16(out, end - U64(2) * (pair + U64(1)), table[(low >> (U10 * pair)) & U64(1023)])
+    for pair in range(U6, min(pairs_, U12)):
+        store16(out, end - U64(2) * (pair + U64(1)), table[(middle >> (U10 * (pair - U6))) & U64(1023)])
+    for pair in range(U12, pairs_):
+        store16(out, end - U64(2) * (pair + U64(1)), table[(top >> (U10 * (pair - U12))) & U64(1023)])
+    if width & 1:  # 13 digits
+        out[to] = np.uint8(table[middle & U31] >> np.uint16(8))
 
 
 @kernel
@@ -199,8 +253,7 @@ def read_base32(
 def write_hex(ids: Any, table: Any, out: Any) -> None:
     """Write bytes as two digits each."""
     for i in range(U64(ids.size)):
-        pair = U64(2) * U64(ids[i])
-        out[U64(2) * i], out[U64(2) * i + U64(1)] = table[pair], table[pair + U64(1)]
+        store16(out, U64(2) * i, table[ids[i]])
 
 
 @kernel

@@ -62,7 +62,7 @@ def _text(ids: Any, at: Any, limbs: Any, out: Any, to: Any) -> None:
     end = to + U64(DIGITS)
     for group in range(6):
         rest = U64(0)
-        for k in range(LIMBS):
+        for k in range(max(0, group - 1), LIMBS):  # those above are 0 by now
             part = (rest << U32_) | limbs[k]
             limbs[k], rest = part // FIVE_DIGITS, part % FIVE_DIGITS
         for _ in range(5 if group < 5 else 2):
@@ -85,16 +85,18 @@ def _read(data: Any, offsets: Any, table: Any, out: Any) -> Any:
         if offsets[i + 1] - offsets[i] != DIGITS:
             return i, -1
         limbs[:] = U64(0)
+        carry = U64(0)
         for k in range(DIGITS):
             digit = table[data[offsets[i] + k]]
             if digit == BAD:
                 return i, k
-            carry = U64(digit)
-            for limb in range(LIMBS - 1, -1, -1):
-                part = limbs[limb] * BASE + carry
-                limbs[limb], carry = part & M32, part >> U32_
-            if carry:
-                return i, 0
+            carry = carry * BASE + U64(digit)
+            if k % 5 == 1:  # two digits, and then five times five
+                for limb in range(LIMBS - 1, -1, -1):
+                    part = limbs[limb] * FIVE_DIGITS + carry
+                    limbs[limb], carry = part & M32, part >> U32_
+                if carry:
+                    return i, 0
         for limb in range(LIMBS):
             put_word(out, U64(SIZE * i + 4 * limb), 4, limbs[limb])
     return -1, -1

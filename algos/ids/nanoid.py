@@ -38,6 +38,12 @@ def _fill(key: Any, places: Any, letters: Any, out: Any) -> None:
         chacha20(key, block, noise)
         block += U64(noise.size // 16)
         source, at = noise.view(np.uint8), U64(0)
+        if letters == places.size:
+            step = min(U64(source.size), size - done)
+            for i in range(step):
+                out[done + i] = places[source[i] & mask]
+            done += step
+            continue
         while at < U64(source.size) and done < size:
             # Of so many bytes none can be a character too many, and no branch has to be guessed.
             for _ in range(min(U64(source.size) - at, size - done)):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from algos._bits import U1, U64
+from algos._bits import U64, store16
 from algos._fastcall import Method, Native, as_bytes, as_text, bytes_of, place, slowly, uint64s_of
 from algos.ids._clock import OWN_CLOCK
 from algos.ids._counted import SIZE, CountedKind, minted
@@ -34,8 +34,7 @@ def _next(me: Any, arguments: Any, count: Any, names: Any) -> Any:
             if form == 1:
                 return as_bytes(scratch, U64(0), U64(SIZE))
             for i in range(U64(SIZE)):
-                pair, to = U64(2) * U64(scratch[i]), U64(SIZE) + U64(2) * i
-                scratch[to], scratch[to + U1] = HEX_PAIRS[pair], HEX_PAIRS[pair + U1]
+                store16(scratch, U64(SIZE) + U64(2) * i, HEX_PAIRS[scratch[i]])
             return as_text(scratch, U64(SIZE), U64(DIGITS))
     return slowly(me, "_next_one", arguments, count, names)
 

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from algos._arguments import integer
-from algos._bits import U64
+from algos._bits import U64, store16
 from algos._fastcall import Method, Native, as_int, as_text, bytes_of, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ids._clock import OWN_CLOCK
 from algos.ids._kind import is_free, wants
 from algos.ids._node import Layout, NodeKind, minted
+from algos.ids._text import pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,15 +35,21 @@ LAYOUTS = {
     "instagram": Layout(41, 13, 10, 1_314_220_021_721, sequence_goes_on=True),
 }
 DIGITS = 19
-TEN, ZERO = U64(10), U64(ord("0"))
+TEN, HUNDRED, TEN_DIGITS, ZERO = U64(10), U64(100), U64(10**10), U64(ord("0"))
+DECIMAL_PAIRS = pairs("0123456789")
 
 
 @inlined
 def _decimal(value: Any, out: Any, to: Any) -> None:
-    """Write a number in 19 digits."""
-    for k in range(DIGITS):
-        out[to + U64(DIGITS - 1 - k)] = np.uint8(ZERO + value % TEN)
-        value //= TEN
+    """Write a number in 19 digits: the upper nine and the lower ten, neither waiting for the other."""
+    upper, lower = value // TEN_DIGITS, value % TEN_DIGITS
+    for pair in range(U64(5)):
+        store16(out, to + U64(17) - U64(2) * pair, DECIMAL_PAIRS[lower % HUNDRED])
+        lower //= HUNDRED
+    for pair in range(U64(4)):
+        store16(out, to + U64(7) - U64(2) * pair, DECIMAL_PAIRS[upper % HUNDRED])
+        upper //= HUNDRED
+    out[to] = np.uint8(ZERO + upper)
 
 
 @kernel

@@ -28,7 +28,7 @@ from algos._fastcall import (
 )
 from algos._jit import inlined, kernel
 from algos.ids._clock import OWN_CLOCK, TICK, ClockedKind, as_times, check_lead, grow, leading
-from algos.ids._kind import is_free, random_word, wants
+from algos.ids._kind import MAX_IDS, is_free, random_word, wants
 from algos.ids._text import CROCKFORD_PAIRS, CROCKFORD_VALUES, base32_text, read_base32, write_base32
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class Ulid(ClockedKind):
 
     __slots__ = ()
     SIZE, WIDTH, NAME = 16, 26, "ULID"
+    STRIDE = MAX_IDS  # nothing is random in each
 
     def __init__(self, *, max_lead_ms: int = 1000, clock: Callable[[], int] | None = None) -> None:
         """Begin at the time of the clock."""

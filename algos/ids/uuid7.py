@@ -180,7 +180,7 @@ class Uuid7(UuidReader, ClockedKind):
 
         def make(run: Run, offset: int, at: int, out: Any) -> None:
             words = out.reshape(-1).view("u8")
-            _fill_counted(key, at, U64(run.tick), U64(run.count + offset), bits, words)
+            _fill_counted(key, at, U64(run.tick), U64(run.first + offset), bits, words)
 
         return spread(self._runs(n), make)
 
@@ -206,8 +206,8 @@ def _fresh_number() -> int:
 def _numbered_part(key: Any, start: tuple[int, int, int], at: int, out: Any) -> None:
     tick, high, low = start
     number = (high << 64 | low) + at * MONOTONIC_STEP
-    high, low = U64(number >> 64), U64(number & (1 << 64) - 1)
-    _fill_numbered(key, at, U64(tick), high, low, out.reshape(-1).view("u8"))
+    parts = U64(number >> 64), U64(number & (1 << 64) - 1)
+    _fill_numbered(key, at, U64(tick), *parts, out.reshape(-1).view("u8"))
 
 
 _STATE, _POOL, _SCRATCH = (place(Uuid7, slot) for slot in ("_state", "_pool", "_scratch"))

@@ -53,7 +53,7 @@ class Xid(CountedKind):
     threads.
 
     >>> Xid.timestamps(["9m4e2mr0ui3e8a215n4g"])
-    array(['2011-03-22T05:03:34'], dtype='datetime64[s]')
+    array(['2011-03-22T17:50:19'], dtype='datetime64[s]')
     """
 
     __slots__ = ("machine",)

@@ -72,7 +72,7 @@ class Ahead:
 def paced(cls: Any, clock: Any) -> Any:
     """Return a generator of a kind by a clock, where it has one."""
     if cls in {Snowflake, Tsid}:
-        return cls(1, clock=clock)
+        return cls(1, max_lead_ms=0, clock=clock)
     return cls() if cls in {NanoId, Uuid4} else cls(clock=clock)
 
 
@@ -91,7 +91,7 @@ class Ours(Entry):
 
     def make_ahead(self) -> Any:
         """Return a generator for batches in close order, more than a real clock allows a node."""
-        return paced(self.cls, Ahead()) if self.cls in {Snowflake, Tsid} else self.cls()
+        return self.cls(1, clock=Ahead()) if self.cls in {Snowflake, Tsid} else self.cls()
 
     def one(self, state: Any) -> Callable[[], Any]:
         made: Callable[[], Any] = state.next

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.peers.ids import paced
 from bench.schema import Quality
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from bench.peers.ids import Ours
 
 LEAF, POOL = 256, 200
 IDS, AT_ONCE = 100_000, 4
@@ -72,19 +71,18 @@ def _use(recent: OrderedDict[int, None], name: int) -> None:
 
 @cache
 def _simulated(cls: Any) -> tuple[float, float]:
-    from bench.peers.ids import paced
-
-    mint, keys = paced(cls, Pace()), []
+    mint = paced(cls, Pace())
+    keys: list[Any] = []
     for _ in range(IDS // AT_ONCE):
         ids = mint.take(AT_ONCE)
         keys += ids.tolist() if ids.ndim == 1 else [row.tobytes() for row in ids]
     return insert(keys)
 
 
-def measure(entry: Ours, state: Any) -> list[Quality]:
+def measure(state: Any) -> list[Quality]:
     """Simulate the index; say how large an id is."""
-    ids = state.take(1)
-    misses, slack = _simulated(entry.cls)
+    ids, kind = state.take(1), state.__class__
+    misses, slack = _simulated(kind)
     return [
         Quality("bytes_per_id", float(np.asarray(ids).nbytes)),
         Quality("leaf_miss_rate", misses),

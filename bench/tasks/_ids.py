@@ -70,7 +70,7 @@ def _take(task: Task) -> Iterator[Contestant]:
         call, check = partial(_batch, entry, form), partial(right, entry)
         make = entry.make_ahead if isinstance(entry, Ours) else entry.make
         given = form if form in entry.forms else "list"
-        measured = partial(measure, entry) if form == "binary" and entry.role == "ours" else None
+        measured = measure if form == "binary" and entry.role == "ours" else None
         yield _row(entry, call, slices, check, make, given, quality=measured)
     yield from missing
     yield null(slices)
