@@ -40,7 +40,8 @@ def test_everyone_mints_and_reads_right(task: Task) -> None:
     arms = contestants(task, 3)
     assert len({arm.name for arm in arms}) == len(arms)
     assert {arm.role for arm in arms} >= {"ours", "control", "null", "peer"}
-    assert {arm.name for arm in arms if arm.role == "ours"} == KINDS - {"Uuid5"}
+    kinds = {"Uuid5"} if task.op == "name" else KINDS - {"Uuid5"}
+    assert {arm.name for arm in arms if arm.role == "ours"} == kinds
     for arm in arms:
         if not arm.missing:
             state = arm.setup(3)
@@ -88,6 +89,10 @@ def test_wrong_ids_do_not_pass() -> None:
     texts: Any = Slice(2, ["a", "b"])
     assert _ids.all_read(plain, ["a", "b"], texts).ok
     assert not _ids.all_read(plain, ["a", "a"], texts).ok
+    named = Slice(1, ["www.example.com"])
+    assert _ids.named_right(["2ed6657d-e927-568b-95e1-2665a8aea6a2"], named).ok
+    assert "is named x" in _ids.named_right(["x"], named).detail
+    assert not _ids.named_right([], named).ok
 
 
 def test_the_first_call_times_itself(capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,7 @@ OPS = {
     "take": "Mint a batch",
     "next": "Mint, one id a call",
     "read": "Read",
+    "name": "Name",
 }
 INPUTS = {"favourite": "", "numpy": "from a NumPy array", "arrow": "from Arrow", "list": "from a list"}
 METRICS = {

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import itertools
+import uuid
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from algos.catalog import variants
+from algos.ids import Uuid5
 from bench import limits
 from bench.peers.ids import PEERS, Entry, Ours
 from bench.schema import Contestant, Gate, Slice, Task
 from bench.tasks._id_quality import measure
 from bench.tasks._rows import absent, null, program
+from bench.workloads.texts import texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+NAMING = {"uuid": "", "uuid_utils": "uuid-utils"}
+"""The modules with a uuid5 of a str, and their packages."""
+NAME_LENGTH, SAMPLE = 30, 64
 BYTES = {"binary": 16, "text": 36, "arrow": 36, "list": 36}
 """Of an id of the anchor's."""
-ALONE = 1000
-"""Ids that are minted one a call between two looks at the clock."""
 FIRST_CALL = """\
 from time import perf_counter_ns
 
@@ -35,9 +40,8 @@ print(perf_counter_ns() - start)
 
 
 def contestants(task: Task, seed: int) -> list[Contestant]:
-    """Return everyone who races in a task; what they mint is not made from a seed."""
-    del seed
-    return list(OPERATIONS[task.op](task))
+    """Return everyone who races in a task; only names are made from a seed."""
+    return list(OPERATIONS[task.op](task, seed))
 
 
 def entered(anchor: str) -> tuple[list[Entry], list[Contestant]]:
@@ -56,33 +60,39 @@ def entered(anchor: str) -> tuple[list[Entry], list[Contestant]]:
     return entries, missing
 
 
+def whole(n: int, _limit: int) -> list[Slice]:
+    """Ask for ``n`` ids in one call, however many."""
+    return [Slice(n, n)]
+
+
 def counts(n: int, limit: int) -> list[Slice]:
-    """Ask for ``n`` ids, or as many as there may be in a call."""
-    return [Slice(min(n, limit), min(n, limit))]
+    """Ask for ``n`` ids, in calls for as many as there may be in one: what costs the same one by one."""
+    return [Slice(size, size) for lo in range(0, n, limit) if (size := min(limit, n - lo))]
 
 
-def _take(task: Task) -> Iterator[Contestant]:
-    """Mint a batch. A package has none but lists: it races where these are asked for, or any text."""
-    form, slices = task.workload, partial(counts, task.n)
+def _take(task: Task, _seed: int) -> Iterator[Contestant]:
+    """Mint a batch, ours in one call; what packages have is a list, whatever is asked for."""
+    form = task.workload
     yield limits.new_array(BYTES[form] * task.n, task.n)
     entries, missing = entered(task.anchor)
     for entry in entries:
         call, check = partial(_batch, entry, form), partial(right, entry)
         make = entry.make_ahead if isinstance(entry, Ours) else entry.make
         given = form if form in entry.forms else "list"
+        slices = partial(whole if isinstance(entry, Ours) else counts, task.n)
         measured = measure if form == "binary" and entry.role == "ours" else None
         yield _row(entry, call, slices, check, make, given, quality=measured)
     yield from missing
-    yield null(slices)
+    yield null(partial(counts, task.n))
 
 
 def _batch(entry: Entry, form: str, state: Any, n: int) -> Any:
     return entry.take(state, n, form)
 
 
-def _next(task: Task) -> Iterator[Contestant]:
+def _next(task: Task, _seed: int) -> Iterator[Contestant]:
     """Mint one id a call, in the same Python loop for everyone."""
-    slices = partial(counts, min(task.n, ALONE))
+    slices = partial(counts, task.n)
     entries, missing = entered(task.anchor)
     for entry in entries:
         yield _row(entry, partial(_each, entry), slices, partial(right, entry), entry.make, "list")
@@ -95,7 +105,7 @@ def _each(entry: Entry, state: Any, n: int) -> list[Any]:
     return [one() for _ in range(n)]
 
 
-def _read(task: Task) -> Iterator[Contestant]:
+def _read(task: Task, _seed: int) -> Iterator[Contestant]:
     """Read a list of texts, each its own kind's."""
     entries, missing = entered(task.anchor)
     for entry in entries:
@@ -116,7 +126,41 @@ def _reads(entry: Entry, _state: Any, texts: list[str]) -> Any:
     return entry.read(texts)
 
 
-def _first_call(_task: Task) -> Iterator[Contestant]:
+def _name(task: Task, seed: int) -> Iterator[Contestant]:
+    """Name a list of texts: everyone's ids must be Python's."""
+    listed = texts(task.n, NAME_LENGTH, seed, vary=True).to_pylist()
+    slices = partial(_parts, listed)
+    row = partial(Contestant, slices=slices, check=named_right, input="list")
+    yield row("Uuid5", "ours", _named, setup=lambda _: Uuid5("dns"))
+    yield row("Uuid5 (control)", "control", _named, setup=lambda _: Uuid5("dns"))
+    for module, package in NAMING.items():
+        try:
+            call = partial(_named_each, import_module(module))
+        except ImportError as error:
+            yield absent(f"{module} uuid5", "peer", package, error)
+        else:
+            yield row(f"{module} uuid5", "peer", call, package=package)
+    yield null(slices)
+
+
+def _named(state: Uuid5, names: list[str]) -> list[str]:
+    return state.of(names, "list")
+
+
+def _named_each(module: Any, _state: Any, names: list[str]) -> list[str]:
+    uuid5, space = module.uuid5, module.UUID(str(uuid.NAMESPACE_DNS))
+    return [str(uuid5(space, name)) for name in names]
+
+
+def named_right(answer: list[str], part: Slice) -> Gate:
+    """Pass ids that are those of Python's own, of the names that there are."""
+    for name, got in zip(part.payload[:SAMPLE], answer, strict=False):
+        if (want := str(uuid.uuid5(uuid.NAMESPACE_DNS, name))) != got:
+            return Gate(ok=False, detail=f"{name!r} is named {got}, not {want}")
+    return Gate(ok=len(answer) == part.items, detail=f"{len(answer)} ids of {part.items} names")
+
+
+def _first_call(_task: Task, _seed: int) -> Iterator[Contestant]:
     """Hand over the source of a program that times its own first id."""
     for variant in variants("ids"):
         arguments = {"Snowflake": "1, max_lead_ms=0", "Tsid": "1, max_lead_ms=0", "Uuid5": '"dns"'}
@@ -147,7 +191,8 @@ def _row(
     )
 
 
-OPERATIONS: dict[str, Callable[[Task], Iterator[Contestant]]] = {
+OPERATIONS: dict[str, Callable[[Task, int], Iterator[Contestant]]] = {
+    "name": _name,
     "take": _take,
     "next": _next,
     "read": _read,

@@ -23,5 +23,6 @@ TASKS: list[Task] = [
     task("take", "list", SOME, tier="quick"),
     task("next", "text", SOME, tier="quick"),
     task("read", "list", SOME, tier="quick"),
+    task("name", "varied30", SOME, anchor="Uuid5"),
     task("first_call", "text", 1_000, tier="thorough"),
 ]
