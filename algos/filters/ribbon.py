@@ -61,8 +61,14 @@ WIDTH = 64
 MAX_BITS = 32
 MAX_KEYS = 1 << 40
 MAX_ATTEMPTS = 32
+FEW_BITS = 7
 CROWDED = 0.2
-"""What share of the rate may be added to it by equations that follow from the band."""
+CROWDED_FEW = 0.045
+"""What share of the rate may be added to it by equations that follow from the band.
+
+Where bits are few, most bands keep to the lower one, the more so the more keys there are, and 7 bits then
+take no more than a tenth over the least space. With more bits the share is larger.
+"""
 BATCH = 64
 """Keys whose blocks are under way while others are probed."""
 
@@ -209,6 +215,10 @@ def _table_rows(keys: int, bits: int) -> int:
     return WIDTH * math.ceil((keys * per_key + WIDTH) / WIDTH)
 
 
+def _tolerated(bits: int) -> float:
+    return CROWDED_FEW if bits <= FEW_BITS else CROWDED
+
+
 def _bits_for(fpr: float) -> int:
     bits = max(1, math.ceil(-math.log2(fpr)))
     if bits > MAX_BITS:
@@ -261,7 +271,7 @@ class RibbonFilter(StaticFilter):
             band = np.zeros(self._rows, np.uint64)
             _band(ordered, self._starts, band)
             self._crowded = float(_crowded(band, self._starts))
-            if self._crowded <= CROWDED * 2.0**-self.bits:
+            if self._crowded <= _tolerated(self.bits) * 2.0**-self.bits:
                 break
         _solve(band, self.bits, U64(seed), self._table)
         return self
