@@ -8,6 +8,7 @@ ascend, and whether forked children repeat them, is in docs/choose-ids.md.
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,8 @@ LEAD_MS = 200
 """Of node-numbered generators, whose first id comes so long after they are made."""
 
 
-class Entry:
-    """What is common to them."""
+class Entry(ABC):
+    """What is common to them; those that read texts have ``read`` as well."""
 
     name: str
     package: str = ""
@@ -33,29 +34,19 @@ class Entry:
     """What it mints: ``list``, ``text``, ``arrow``, ``binary``; a package's batch is a list of texts."""
     ordered = False
 
-    def __init__(self) -> None:
-        self.load()
-
-    def load(self) -> None:
-        """Import the package."""
-
     def make(self) -> Any:
         """Return a new generator, where there is one."""
         return None
 
+    @abstractmethod
     def one(self, state: Any) -> Callable[[], Any]:
         """Return what mints the text of one id."""
-        raise NotImplementedError
 
     def take(self, state: Any, n: int, form: str) -> Any:
         """Mint a batch."""
         del form
         one = self.one(state)
         return [one() for _ in range(n)]
-
-    def read(self, texts: Any) -> Any:
-        """Read texts, or say that nothing reads them."""
-        raise NotImplementedError
 
 
 class Ahead:
@@ -113,7 +104,7 @@ class Function(Entry):
     function: str
     as_text = True
 
-    def load(self) -> None:
+    def __init__(self) -> None:
         module, _, name = self.function.partition(":")
         self._mint = getattr(import_module(module), name)
 
@@ -156,7 +147,7 @@ class FastUuid7(Entry):
 
     name, package = "fastuuid uuid7", "fastuuid"
 
-    def load(self) -> None:
+    def __init__(self) -> None:
         import fastuuid
 
         self._module = fastuuid
@@ -214,7 +205,7 @@ class SnowflakeId(Entry):
 
     name, package, ordered = "snowflake-id", "snowflake-id", True
 
-    def load(self) -> None:
+    def __init__(self) -> None:
         from snowflake import SnowflakeGenerator
 
         self._make = SnowflakeGenerator
@@ -238,7 +229,7 @@ class TsidPy(Function):
 
     name, package, function = "tsidpy", "tsidpy", "tsidpy:TSID.create"
 
-    def load(self) -> None:
+    def __init__(self) -> None:
         from tsidpy import TSID
 
         self._mint = TSID.create
