@@ -25,6 +25,7 @@ place: nothing of them is checked.
 from __future__ import annotations
 
 import ctypes
+import inspect
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -385,19 +386,26 @@ def put(typingctx: Any, items: Any, at: Any, item: Any) -> Any:
     return types.void(types.uint64, types.uint64, types.uint64), codegen
 
 
-@intrinsic
-def now_ns(typingctx: Any) -> Any:
-    """Return the time since 1970 in nanoseconds, as ``time.time_ns`` does; 0 where that is not to be had."""
+def _clock(name: str, kept_by: Any) -> Any:
+    here = f"clock_gettime({name})" in time.get_clock_info(kept_by).implementation
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if not hasattr(time, "clock_gettime"):
-            return _I64(0)
-        read = cgutils.alloca_once(builder, _I64, size=2)
-        _call(builder, "clock_gettime", _I32, _I32(time.CLOCK_REALTIME), read)
-        seconds, rest = (builder.load(builder.gep(read, [_I32(at)])) for at in (0, 1))
-        return builder.add(builder.mul(seconds, _I64(10**9)), rest)
+    @intrinsic
+    def read(typingctx: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            if not here:
+                return _I64(0)
+            read = cgutils.alloca_once(builder, _I64, size=2)
+            _call(builder, "clock_gettime", _I32, _I32(getattr(time, name)), read)
+            seconds, rest = (builder.load(builder.gep(read, [_I32(at)])) for at in (0, 1))
+            return builder.add(builder.mul(seconds, _I64(10**9)), rest)
 
-    return types.uint64(), codegen
+        return types.uint64(), codegen
+
+    return read
+
+
+now_ns, monotonic_ns = _clock("CLOCK_REALTIME", "time"), _clock("CLOCK_MONOTONIC", "monotonic")
+"""Return what ``time.time_ns`` and ``time.monotonic_ns`` do; 0 where they read another clock."""
 
 
 @intrinsic(prefer_literal=True)
@@ -482,13 +490,13 @@ class Native:
         self._compiled: Any = None
 
     def _definition(self, name: str, doc: str | None) -> Any:
-        """Return the definition, under a name, of the compiled function."""
+        """Return the definition of the compiled function: a name, and a signature with what it means."""
         if self._compiled is None:
             signature = (types.uint64,) * 4, types.uint64
             made = CFunc(self.function, signature, locals={}, options={"error_model": "numpy"})
             cached(made, self.function).compile()
             self._compiled = made
-        text = doc and f"{name}($self, key, /)\n--\n\n{doc}".encode()
+        text = doc and f"{name}{doc}".encode()
         definition = _Definition(name.encode(), self._compiled.address, _FASTCALL | _KEYWORDS, text)
         _KEPT.append((self._compiled, definition))
         return ctypes.byref(definition)
@@ -507,6 +515,13 @@ class Native:
         return make(owner, self._definition(name, doc))
 
 
+def _doc_of(slow: Any) -> str:
+    """Return a signature as a builtin's documentation begins with it, and the documentation."""
+    given = inspect.signature(slow).parameters.values()
+    plain = inspect.Signature([parameter.replace(annotation=inspect.Parameter.empty) for parameter in given])
+    return f"{plain}\n--\n\n{slow.__doc__ or ''}".replace("(self", "($self", 1)
+
+
 class Method:
     """A method that is ``native``; it means what the method ``slow`` does; compiled by its first use."""
 
@@ -521,6 +536,6 @@ class Method:
             setattr(owner, name, getattr(owner, self._slow))
 
     def __get__(self, instance: Any, owner: type) -> Any:
-        doc = getattr(self._owner, self._slow).__doc__
+        doc = _doc_of(getattr(self._owner, self._slow))
         setattr(self._owner, self._name, self._native.method(self._owner, self._name, doc))
         return getattr(owner if instance is None else instance, self._name)

@@ -10,18 +10,16 @@ A forked child has its own entropy, and where two processes must not mint under 
 
 from __future__ import annotations
 
-import os
 import uuid
-import weakref
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from algos._arguments import integer
 from algos._bits import U64, partial64, store64
+from algos._exclusive import BUSY, Exclusive
 from algos._fastcall import (
     TEXT,
     WORKS,
@@ -48,9 +46,8 @@ if TYPE_CHECKING:
     Fill = Callable[[int, Any], None]
     Form = Literal["binary", "text", "arrow", "list", "uuid"]
 
-BUSY, AT, FIRST = 0, 1, 2
-"""Words of the state: whether a batch is at it, where in the pool the next word is (0: no key yet); and where
-the words of a kind begin."""
+AT, FIRST = 1, 2
+"""Words of the state: where in the pool the next word is (0: no key yet); where the words of a kind begin."""
 BLOCK = 4096
 """Ids made at a time: their bytes and text are in L2 while they are worked on."""
 MAX_IDS = 1 << 32
@@ -161,25 +158,10 @@ def check_form(form: Any, forms: tuple[str, ...]) -> None:
         raise ValueError(f"form={form!r} is not one of {', '.join(map(repr, forms))}")
 
 
-# ---------------------------------------------------------------------------------------------------
-# Processes
-
-_LIVING: weakref.WeakSet[Mint] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for mint in list(_LIVING):
-        mint._forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-class Mint(ABC):
+class Mint(Exclusive, ABC):
     """A generator of ids."""
 
-    __slots__ = ("__weakref__", "_lock", "_pool", "_scratch", "_state")
+    __slots__ = ("_pool", "_scratch")
     WIDTH: int
     """Characters of an id's text."""
     FORMS: tuple[str, ...] = ("binary", "text", "arrow", "list")
@@ -188,10 +170,8 @@ class Mint(ABC):
 
     def __init__(self, *words: int) -> None:
         """Begin with the words of the kind."""
-        self._state = np.array([0, 0, *words], np.uint64)
         self._pool, self._scratch = np.zeros(POOL, np.uint64), np.zeros(64, np.uint8)
-        self._lock = Lock()
-        _LIVING.add(self)
+        self._hold((0, *words))
 
     @abstractmethod
     def _plan(self, n: int) -> Fill:
@@ -207,22 +187,18 @@ class Mint(ABC):
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep everyone else from the state."""
-        with self._lock:
-            self._state[BUSY] = 1
-            try:
-                if not self._state[AT]:
-                    self._pool[:KEY_WORDS] = new_key().view(np.uint64)
-                    self._state[AT] = POOL
-                yield
-            finally:
-                self._state[BUSY] = 0
+        """Keep everyone else from the state; there is a key then."""
+        with super()._alone():
+            if not self._state[AT]:
+                self._pool[:KEY_WORDS] = new_key().view(np.uint64)
+                self._state[AT] = POOL
+            yield
 
     def _forked(self) -> None:
-        """Begin anew in a child: what its parent knows and holds is not its own."""
-        self._lock = Lock()
+        """Begin anew in a child: what its parent knows is not its own."""
+        super()._forked()
         self._pool[:] = 0
-        self._state[BUSY] = self._state[AT] = 0
+        self._state[AT] = 0
 
     def take(self, n: int, form: Form = "binary") -> Any:
         """Mint ``n`` ids, in order.

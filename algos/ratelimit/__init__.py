@@ -1,0 +1,61 @@
+"""Rate limiters: keyed, exact, alone and in batches, on one table of what is live."""
+
+from algos._variant import Variant, face
+
+_TURNER = "Turner: New directions in communications, IEEE Communications Magazine, 1986"
+_TANENBAUM = "Tanenbaum, Wetherall: Computer networks, 2011"
+
+VARIANTS = (
+    Variant(
+        name="Gcra",
+        target="algos.ratelimit.gcra:Gcra",
+        paper="ATM Forum: Traffic management specification 4.0, 1996",
+        standard="ITU-T I.371, virtual scheduling",
+        properties=frozenset({"exact", "standard"}),
+    ),
+    Variant(
+        name="TokenBucket",
+        target="algos.ratelimit.token_bucket:TokenBucket",
+        paper=_TURNER,
+        properties=frozenset({"exact"}),
+    ),
+    Variant(
+        name="LeakyBucket",
+        target="algos.ratelimit.leaky_bucket:LeakyBucket",
+        paper=_TURNER,
+        standard="ITU-T I.371, continuous-state leaky bucket",
+        properties=frozenset({"exact", "standard"}),
+    ),
+    Variant(
+        name="FixedWindow",
+        target="algos.ratelimit.fixed_window:FixedWindow",
+        paper=_TANENBAUM,
+    ),
+    Variant(
+        name="SlidingCounter",
+        target="algos.ratelimit.sliding_counter:SlidingCounter",
+        paper="Matthews: How we built rate limiting capable of scaling to millions of domains, 2017",
+    ),
+    Variant(
+        name="SlidingLog",
+        target="algos.ratelimit.sliding_log:SlidingLog",
+        paper=_TANENBAUM,
+        properties=frozenset({"exact"}),
+    ),
+    Variant(
+        name="MultiTier",
+        target="algos.ratelimit.multi_tier:MultiTier",
+        paper=_TURNER,
+        properties=frozenset({"exact"}),
+    ),
+    Variant(
+        name="ConcurrencyLimiter",
+        target="algos.ratelimit.concurrency:ConcurrencyLimiter",
+        paper="Dijkstra: Cooperating sequential processes, EWD 123, 1965",
+        properties=frozenset({"exact", "removable"}),
+    ),
+)
+
+_OTHERS = ("algos.ratelimit._limiter:Decision", "algos.ratelimit._limiter:Decisions")
+
+__all__, __getattr__ = face(__name__, [*_OTHERS, *(v.target for v in VARIANTS)])

@@ -1,0 +1,150 @@
+"""GCRA: one time per key says all that a token bucket knows.
+
+ITU-T I.371, the generic cell rate algorithm in its virtual scheduling form. With T = period / rate, the time
+that one request pays for, a key has its theoretical arrival time, when all it was granted is paid off. A
+request of ``cost`` c at ``now`` is allowed if the key would then owe no more than ``burst``::
+
+    tat' = max(tat, now) + c T          allowed iff tat' - now <= burst T, else nothing changes
+
+Times are whole nanoseconds and T is the fraction a / b. A tat is kept as its ceiling and the b-ths it lies
+below that, so 7 a day or 3 a second never drift. In any closed interval of length W at most burst + floor(W /
+T) are allowed. A tat in the past is as good as none: a key takes 16 bytes, or 24 where b > 1, and only while
+it owes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from algos._bits import U1, U64
+from algos._fastcall import Method, Native, place, slowly, uint64s_of
+from algos._jit import inlined, kernel
+from algos.ratelimit._limiter import Bucket, Kernels
+from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all
+
+NUMERATOR, PARTS, T_NS, T_PARTS, BURST, BURST_NS, BURST_PARTS = range(OWN, OWN + 7)
+"""Words of the state: a, b, and T and burst T as whole nanoseconds and b-ths; the burst."""
+U0 = U64(0)
+
+
+@inlined
+def _threshold(_state: Any, now: Any) -> Any:
+    return now
+
+
+@inlined
+def _paid_for(state: Any, cost: Any) -> Any:
+    """Return the nanoseconds and b-ths that a request pays for."""
+    if cost == U1:
+        return state[T_NS], state[T_PARTS]
+    total = cost * state[NUMERATOR]
+    if state[PARTS] == U1:
+        return total, U0
+    return total // state[PARTS], total % state[PARTS]
+
+
+@inlined
+def _owed(state: Any, table: Any, at: Any, now: Any) -> Any:
+    """Return a key's tat, the b-ths below it, and the time, which is not before what the key implies."""
+    parts, tat, below = state[PARTS], table[at], U0
+    if parts != U1:
+        below = table[at + U1]
+    if tat > state[BURST_NS]:  # no key owes more than the burst, so a clock before that stepped back
+        now = max(now, tat - state[BURST_NS] - U64(below + state[BURST_PARTS] >= parts))
+    if tat <= now:
+        tat, below = now, U0
+    return tat, below, now
+
+
+@inlined
+def _decide(state: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
+    parts, burst, burst_ns, burst_parts = state[PARTS], state[BURST], state[BURST_NS], state[BURST_PARTS]
+    tat, below, now = _owed(state, table, at, now)
+    pays, pays_parts = _paid_for(state, min(cost, burst))
+    after, after_below = tat + pays, below - pays_parts
+    if pays_parts > below:
+        after, after_below = after + U1, after_below + parts
+    owes = after - now
+    allowed = (owes <= burst_ns) | ((owes == burst_ns + U1) & (after_below + burst_parts >= parts))
+    allowed &= cost <= burst
+    retry = np.int64(0)
+    if not allowed:
+        # The last b-ths: pays - below - burst, of which the ceiling is 1, 0, -1 or -2 nanoseconds.
+        rest = np.int64(pays_parts) - np.int64(below) - np.int64(burst_parts)
+        whole = (
+            np.int64(rest > 0) - np.int64(rest <= -np.int64(parts)) - np.int64(rest <= -2 * np.int64(parts))
+        )
+        retry = np.int64(tat + pays - burst_ns - now) + whole
+        if cost > burst:
+            retry = np.int64(NEVER)
+    else:
+        tat, below = after, after_below
+        if commit:
+            table[at] = tat
+            if parts != U1:
+                table[at + U1] = below
+    reset = tat - now
+    used = (reset * parts - below + state[NUMERATOR] - U1) // state[NUMERATOR]
+    return allowed, np.int64(burst - used), retry, np.int64(reset)
+
+
+@kernel
+def _allow(state: Any, table: Any, hashes: Any, nows: Any, costs: Any, allowed: Any) -> None:
+    run(_decide, _threshold, state, table, hashes, nows, costs, allowed)
+
+
+@kernel
+def _explain(
+    state: Any, table: Any, hashes: Any, nows: Any, costs: Any, commit: Any, allowed: Any, numbers: Any
+) -> None:
+    run_all(_decide, _threshold, state, table, hashes, nows, costs, commit, allowed, numbers)
+
+
+@kernel
+def _refund(state: Any, table: Any, at: Any, now: Any, cost: Any) -> None:
+    tat, below, now = _owed(state, table, at, now)
+    pays, pays_parts = _paid_for(state, min(cost, state[BURST]))
+    below += pays_parts
+    if below >= state[PARTS]:
+        below, pays = below - state[PARTS], pays + U1
+    if tat <= now + pays:  # nothing is owed any more
+        tat, below = now, U0
+        pays = U0
+    table[at] = tat - pays
+    if state[PARTS] != U1:
+        table[at + U1] = below
+
+
+@Native
+def _allow_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    state, table = uint64s_of(me, _STATE), uint64s_of(me, _TABLE)
+    answer = alone(_decide, _threshold, state, table, arguments, count, names)
+    return answer or slowly(me, "_allow_one", arguments, count, names)
+
+
+class Gcra(Bucket):
+    """Limit keys to ``rate`` requests per ``period`` (seconds or a ``timedelta``), ``burst`` of them at once.
+
+    Exact for any rational rate. A new key may have its whole burst. ``capacity`` is how many keys may be live
+    at once, which is while they owe something; one without a place is denied or allowed as ``when_full``
+    says. Text keys are hashed by a secret key of the limiter's own. O(1), 16 or 24 bytes per key. Safe from
+    many threads.
+
+    >>> limiter = Gcra(rate=1, burst=2)
+    >>> [limiter.allow("alice", 1, now) for now in (0, 0, 0, 10**9)]
+    [True, True, False, True]
+    """
+
+    __slots__ = ()
+
+    def _layout(self, a: int, b: int) -> tuple[int, tuple[int, ...]]:
+        whole = self.burst * a
+        return 1 if b == 1 else 2, (a, b, a // b, a % b, self.burst, whole // b, whole % b)
+
+    _kernels = Kernels(_allow, _explain, _refund)
+    allow = Method(_allow_alone, "_allow_one")
+
+
+_STATE, _TABLE = place(Gcra, "_state"), place(Gcra, "_table")
