@@ -23,7 +23,18 @@ from algos._exclusive import Exclusive
 from algos.errors import CorruptDataError
 from algos.hashing.batch import KeyHasher
 from algos.hashing.siphash import SIPHASH13
-from algos.ratelimit._loops import BUCKETS, CALLERS, CLOCK, MAX_COST, MAX_TIME, NOBODYS, OFFSET, OURS, WIDTH
+from algos.ratelimit._loops import (
+    BLOCK,
+    BUCKETS,
+    CALLERS,
+    CLOCK,
+    MAX_COST,
+    MAX_TIME,
+    NOBODYS,
+    OFFSET,
+    OURS,
+    WIDTH,
+)
 from algos.ratelimit._rate import SECOND, check_burst, check_limit, interval, whole_period
 from algos.ratelimit._table import LOAD, NOWHERE, SLOTS, find
 
@@ -87,7 +98,7 @@ class Limiter(Exclusive, ABC):
             raise ValueError(f"when_full={when_full!r} is not 'deny' or 'allow'")
         self.capacity, self.when_full = capacity, when_full
         buckets = math.ceil(capacity / LOAD / SLOTS) + 1
-        self._table = aligned_zeros(buckets * SLOTS * (1 + width) + width, np.uint64)
+        self._table = aligned_zeros((buckets * (1 + width) + width) * SLOTS + BLOCK, np.uint64)
         offset = time.time_ns() - time.monotonic_ns()
         ours = (NOBODYS, offset, 0, 0, buckets, width, int(when_full == "allow"))
         self._hold((*ours, *words))
@@ -208,7 +219,7 @@ class Limiter(Exclusive, ABC):
         with self._alone():
             at = self._where(key)
             if at is not None:
-                self._table[at : at + int(self._state[WIDTH])] = 0
+                self._table[at : at + SLOTS * int(self._state[WIDTH]) : SLOTS] = 0
 
     def refund(self, key: Any, cost: int = 1, now_ns: int | None = None) -> None:
         """Give back what an allowed request of ``cost`` took, as if it had not been."""
@@ -264,7 +275,7 @@ class Limiter(Exclusive, ABC):
         """View the table as the keys of its buckets, and their states."""
         buckets, width = int(self._state[BUCKETS]), int(self._state[WIDTH])
         rows = self._table[: buckets * SLOTS * (1 + width)].reshape(buckets, -1)
-        return rows[:, :SLOTS], rows[:, SLOTS:].reshape(buckets, SLOTS, width)
+        return rows[:, :SLOTS], rows[:, SLOTS:].reshape(buckets, width, SLOTS).swapaxes(1, 2)
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview) -> Self:
@@ -396,6 +407,9 @@ def whole_numbers(name: str, value: Any, n: int, most: int) -> Any:
         raise TypeError(f"{name} must be an int or an array of {n} ints, not {type(value).__name__}")
     if array.ndim == 1 and len(array) != n:
         raise ValueError(f"{name} has {len(array)} items for {n} requests")
-    if array.size and (array.min() < 0 or array.max() > most):
-        raise ValueError(f"{name} has {array.min() if array.min() < 0 else array.max()}, outside 0..{most}")
-    return np.ascontiguousarray(array.reshape(-1), np.uint64)
+    wide = array.astype(np.int64 if array.dtype.kind == "i" else np.uint64, "C", copy=False)
+    words = np.atleast_1d(wide.view(np.uint64))
+    if words.size and words.max() > most:  # as a word, what is negative is more than anything
+        wrong = array.reshape(-1)[int(np.argmax(words > most))]
+        raise ValueError(f"{name} has {wrong}, outside 0..{most}")
+    return words

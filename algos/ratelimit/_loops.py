@@ -1,19 +1,24 @@
 """The loops of every limiter: requests in batches, and alone.
 
-A limiter is a rule over a table of states. The rule is a pair of inlined functions that each variant has::
+A limiter is a rule over a table of states: three inlined functions that each variant has::
 
-    threshold(state, now)                            states whose first word is at most this are dead
-    decide(state, table, at, now, cost, commit)      allowed, remaining, retry after, reset after
+    rule(state)                                  the numbers of the rule, once for all requests
+    threshold(rule, now)                         states whose first word is at most this are dead
+    decide(rule, table, at, now, cost, commit)   allowed, remaining, retry after, reset after
 
 ``state`` holds the words below, and from ``OWN`` on those of the variant; ``at`` is where in the table the
-state of a key begins. Without ``commit`` nothing is counted.
+state of a key begins. Without ``commit`` a request leaves no trace.
+
+A batch looks up where the keys of ``BLOCK`` requests are, all at once, and then decides on these one after
+the other: the processor works on many lookups together, but waits whenever it took a request for refused that
+is not. A place found may by then be another key's, and so is looked up again.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from algos._bits import U1, U64
+from algos._bits import U1, U64, borrowed
 from algos._fastcall import (
     INT,
     NONE,
@@ -27,7 +32,7 @@ from algos._fastcall import (
 )
 from algos._jit import inlined
 from algos.hashing.siphash import siphash, siphash_word
-from algos.ratelimit._table import NOWHERE, bucket_words, fetch, find, place
+from algos.ratelimit._table import NOWHERE, bucket_words, fetch, find, key_at, place
 
 BUSY, CLOCK, OFFSET, KEY_LOW, KEY_HIGH, BUCKETS, WIDTH, FULL, OWN = range(9)
 """Words of the state: whether a batch is at it; whose clock decides; what the monotonic clock lacks; the
@@ -38,15 +43,36 @@ NOBODYS, OURS, CALLERS = 0, 1, 2
 NEVER = -1
 MAX_COST = 1 << 50
 MAX_TIME = 1 << 62
-AHEAD = U64(24)
-"""Requests whose buckets are under way."""
+AHEAD, BLOCK = U64(96), 64
+"""Requests whose buckets are under way; and those looked up together."""
 U0 = U64(0)
 
 
 @inlined
+def whole(parts: Any, total: Any) -> Any:
+    """Return the nanoseconds that so many ``parts``-ths of one are, rounded up."""
+    if parts == U1:
+        return total
+    return (total + parts - U1) // parts
+
+
+@inlined
+def _look_up(table: Any, buckets: Any, width: Any, hashes: Any, lo: Any) -> Any:
+    """Look a block of keys from ``lo`` on up, into the last words of the table; return how many there are."""
+    found, n = U64(table.size) - U64(BLOCK), U64(hashes.size)
+    count = min(U64(BLOCK), n - lo)
+    for j in range(count):
+        if lo + j + AHEAD < n:
+            fetch(table, buckets, width, hashes[lo + j + AHEAD])
+        table[found + j] = find(table, buckets, width, hashes[lo + j])
+    return count
+
+
+@inlined
 def run(
-    decide: Any,
+    rule: Any,
     threshold: Any,
+    decide: Any,
     state: Any,
     table: Any,
     hashes: Any,
@@ -55,25 +81,28 @@ def run(
     allowed: Any,
 ) -> None:
     """Decide on requests one after the other; ``nows`` and ``costs`` have one item for all or for each."""
-    buckets, width, n = state[BUCKETS], state[WIDTH], U64(hashes.size)
-    each_now, each_cost = U64(nows.size > 1), U64(costs.size > 1)
-    for i in range(min(AHEAD, n)):
-        fetch(table, buckets, width, hashes[i])
-    for i in range(n):
-        if i + AHEAD < n:
-            fetch(table, buckets, width, hashes[i + AHEAD])
-        now = nows[i * each_now]
-        at = place(table, buckets, width, hashes[i], threshold(state, now))
-        if at == NOWHERE:
-            allowed[i] = state[FULL] != U0
-        else:
-            allowed[i] = decide(state, table, at, now, costs[i * each_cost], True)[0]
+    state, table, hashes = borrowed(state), borrowed(table), borrowed(hashes)
+    nows, costs, allowed = borrowed(nows), borrowed(costs), borrowed(allowed)
+    numbers, buckets, width = rule(state), state[BUCKETS], state[WIDTH]
+    each_now, each_cost, full = U64(nows.size > 1), U64(costs.size > 1), state[FULL] != U0
+    found = U64(table.size) - U64(BLOCK)
+    for lo in range(U0, U64(hashes.size), U64(BLOCK)):
+        for j in range(_look_up(table, buckets, width, hashes, lo)):
+            i = lo + j
+            at, now = table[found + j], nows[i * each_now]
+            if at == NOWHERE or key_at(table, at) != hashes[i]:
+                at = place(table, buckets, width, hashes[i], threshold(numbers, now))
+            if at == NOWHERE:
+                allowed[i] = full
+            else:
+                allowed[i] = decide(numbers, table, at, now, costs[i * each_cost], True)[0]
 
 
 @inlined
 def run_all(
-    decide: Any,
+    rule: Any,
     threshold: Any,
+    decide: Any,
     state: Any,
     table: Any,
     hashes: Any,
@@ -81,32 +110,41 @@ def run_all(
     costs: Any,
     commit: Any,
     allowed: Any,
-    numbers: Any,
+    fields: Any,
 ) -> None:
-    """Do the same, and say what remains and how long to wait, in rows of ``numbers`` (int64[3, n])."""
-    buckets, width, n = state[BUCKETS], state[WIDTH], U64(hashes.size)
-    each_now, each_cost = U64(nows.size > 1), U64(costs.size > 1)
-    for i in range(min(AHEAD, n)):
-        fetch(table, buckets, width, hashes[i])
-    for i in range(n):
-        if i + AHEAD < n:
-            fetch(table, buckets, width, hashes[i + AHEAD])
-        now = nows[i * each_now]
-        if commit:
-            at = place(table, buckets, width, hashes[i], threshold(state, now))
-        else:
-            at = find(table, buckets, width, hashes[i])
+    """Do the same, and say what remains and how long to wait, in rows of ``fields`` (int64[3, n])."""
+    state, table, hashes = borrowed(state), borrowed(table), borrowed(hashes)
+    nows, costs, allowed, fields = borrowed(nows), borrowed(costs), borrowed(allowed), borrowed(fields)
+    numbers, buckets, width = rule(state), state[BUCKETS], state[WIDTH]
+    each_now, each_cost, full = U64(nows.size > 1), U64(costs.size > 1), state[FULL] != U0
+    found = U64(table.size) - U64(BLOCK)
+    for lo in range(U0, U64(hashes.size), U64(BLOCK)):
+        for j in range(_look_up(table, buckets, width, hashes, lo)):
+            i = lo + j
+            at, now = table[found + j], nows[i * each_now]
+            if at == NOWHERE or key_at(table, at) != hashes[i]:
+                if commit:
+                    at = place(table, buckets, width, hashes[i], threshold(numbers, now))
+                else:
+                    at = buckets * bucket_words(width)  # the state of a new key, behind the buckets
             if at == NOWHERE:
-                at = buckets * bucket_words(width)  # the state of a new key, behind the buckets
-        if at == NOWHERE:
-            allowed[i], numbers[0, i], numbers[1, i], numbers[2, i] = state[FULL] != U0, 0, 0, 0
-        else:
-            found = decide(state, table, at, now, costs[i * each_cost], commit)
-            allowed[i], numbers[0, i], numbers[1, i], numbers[2, i] = found
+                allowed[i], fields[0, i], fields[1, i], fields[2, i] = full, 0, 0, 0
+            else:
+                answer = decide(numbers, table, at, now, costs[i * each_cost], commit)
+                allowed[i], fields[0, i], fields[1, i], fields[2, i] = answer
 
 
 @inlined
-def alone(decide: Any, threshold: Any, state: Any, table: Any, arguments: Any, count: Any, names: Any) -> Any:
+def alone(
+    rule: Any,
+    threshold: Any,
+    decide: Any,
+    state: Any,
+    table: Any,
+    arguments: Any,
+    count: Any,
+    names: Any,
+) -> Any:
     """Answer ``allow(key, cost, now_ns)``, of which the last two may lack: an object, or 0 if not here."""
     if (names != U0) | (count == U0) | (count > U64(3)) | (state[BUSY] != U0):
         return U0
@@ -133,7 +171,8 @@ def alone(decide: Any, threshold: Any, state: Any, table: Any, arguments: Any, c
         h = siphash_word(word_of(key), secret, 1, 3)
     else:
         h = siphash(text_of(key), U0, size_of(key), secret, 1, 3)
-    at = place(table, state[BUCKETS], state[WIDTH], h, threshold(state, now))
+    numbers = rule(state)
+    at = place(table, state[BUCKETS], state[WIDTH], h, threshold(numbers, now))
     if at == NOWHERE:
         return as_bool(state[FULL] != U0)
-    return as_bool(decide(state, table, at, now, cost, True)[0])
+    return as_bool(decide(numbers, table, at, now, cost, True)[0])

@@ -1,8 +1,9 @@
 """Keyed tables of the limiters: buckets of eight slots, where a dead slot is as good as an empty one.
 
-A key is a keyed SipHash-1-3 of 64 bits; two buckets are its own, by the two halves of that::
+A key is a keyed SipHash-1-3 of 64 bits; two buckets are its own, by the two halves of that. A bucket has a
+cache line for each word of its eight slots::
 
-    bucket    |  8 keys, 64 bytes  |  8 x ``width`` words of state  |
+    bucket    |  8 keys  |  8 first words of a state  |  8 second words  |  ...
 
 The first word of a state says when it is dead: at or before that time the limiter would decide alike if it
 had never seen the key. So nothing has to be swept, and no timer runs: a slot is reused once the whole of both
@@ -17,49 +18,85 @@ from __future__ import annotations
 
 from typing import Any
 
-from algos._bits import U1, U64, mulhi, prefetch, rotl, trailing_zeros
-from algos._jit import inlined
+import numpy as np
+from llvmlite import ir
+from numba import types
+
+from algos._bits import U1, U64, item_pointer, mulhi, prefetch, rotl, trailing_zeros
+from algos._jit import inlined, primitive
 
 SLOTS = 8
 LOAD = 0.625
 NOWHERE = U64(0xFFFF_FFFF_FFFF_FFFF)
+NEXT = U64(SLOTS)
+"""From a word of a state to its next one."""
 _HALF = U64(32)
-_SLOTS, _ALL = U64(SLOTS), U64((1 << SLOTS) - 1)
+
+
+def _compare(context: Any, builder: Any, signature: Any, args: Any, sign: str) -> Any:
+    """Emit which of a bucket's eight words compare so with another: a bit each."""
+    word = ir.IntType(64)
+    row = ir.VectorType(word, SLOTS)
+    pointer = item_pointer(context, builder, signature.args[0], args[0], args[1], SLOTS)
+    words = builder.load(builder.bitcast(pointer, row.as_pointer()))
+    words.align = 8 * SLOTS
+    one = builder.insert_element(ir.Constant(row, ir.Undefined), args[2], ir.IntType(32)(0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), SLOTS), [0] * SLOTS)
+    found = builder.icmp_unsigned(sign, words, builder.shuffle_vector(one, one, zeros))
+    return builder.zext(builder.bitcast(found, ir.IntType(SLOTS)), word)
+
+
+def _equal_twin(table: Any, base: Any, word: Any) -> Any:
+    return U64(np.packbits(table[int(base) : int(base) + SLOTS] == word, bitorder="little")[0])
+
+
+@primitive(_equal_twin)
+def _equal(typingctx: Any, table: Any, base: Any, word: Any) -> Any:
+    """Return which of the eight words from ``base`` on are this one: a bit each."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _compare(context, builder, signature, args, "==")
+
+    return types.uint64(table, types.uint64, types.uint64), codegen
+
+
+def _at_most_twin(table: Any, base: Any, word: Any) -> Any:
+    return U64(np.packbits(table[int(base) : int(base) + SLOTS] <= word, bitorder="little")[0])
+
+
+@primitive(_at_most_twin)
+def _at_most(typingctx: Any, table: Any, base: Any, word: Any) -> Any:
+    """Return which of the eight words from ``base`` on are at most this one: a bit each."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _compare(context, builder, signature, args, "<=")
+
+    return types.uint64(table, types.uint64, types.uint64), codegen
 
 
 @inlined
 def bucket_words(width: Any) -> Any:
     """Return the words of a bucket."""
-    return _SLOTS * (U1 + width)
-
-
-@inlined
-def _matches(table: Any, base: Any, h: Any) -> Any:
-    """Return which of a bucket's keys are this one: a bit each."""
-    found = U64(0)
-    for slot in range(SLOTS):
-        found |= U64(table[base + U64(slot)] == h) << U64(slot)
-    return found
-
-
-@inlined
-def _dead(table: Any, base: Any, width: Any, threshold: Any) -> Any:
-    """Return which of a bucket's slots are dead."""
-    found = U64(0)
-    for slot in range(SLOTS):
-        found |= U64(table[base + _SLOTS + U64(slot) * width] <= threshold) << U64(slot)
-    return found
+    return NEXT * (U1 + width)
 
 
 @inlined
 def find(table: Any, buckets: Any, width: Any, h: Any) -> Any:
     """Return where the state of a key is, or ``NOWHERE``."""
-    size = bucket_words(width)
-    for base in (mulhi(h, buckets) * size, mulhi(rotl(h, _HALF), buckets) * size):
-        found = _matches(table, base, h)
-        if found:
-            return base + _SLOTS + trailing_zeros(found) * width
-    return NOWHERE
+    base = mulhi(h, buckets) * bucket_words(width)
+    found = _equal(table, base, h)
+    if found == U64(0):
+        base = mulhi(rotl(h, _HALF), buckets) * bucket_words(width)
+        found = _equal(table, base, h)
+        if found == U64(0):
+            return NOWHERE
+    return base + NEXT + trailing_zeros(found)
+
+
+@inlined
+def key_at(table: Any, at: Any) -> Any:
+    """Return the key whose state begins there."""
+    return table[at - NEXT]
 
 
 @inlined
@@ -74,19 +111,18 @@ def place(table: Any, buckets: Any, width: Any, h: Any, threshold: Any) -> Any:
         return at
     size = bucket_words(width)
     base, other = mulhi(h, buckets) * size, mulhi(rotl(h, _HALF), buckets) * size
-    free = _dead(table, base, width, threshold)
+    free = _at_most(table, base + NEXT, threshold)
     if free & (free - U1) == U64(0):  # one or none: the other may have more
-        rest = _dead(table, other, width, threshold)
+        rest = _at_most(table, other + NEXT, threshold)
         if rest:
             base, free = other, rest
     if free == U64(0):
         return NOWHERE
-    slot = trailing_zeros(free)
-    table[base + slot] = h
-    at = base + _SLOTS + slot * width
-    for word in range(width):
-        table[at + U64(word)] = U64(0)
-    return at
+    slot = base + trailing_zeros(free)
+    table[slot] = h
+    for word in range(U1, width + U1):
+        table[slot + word * NEXT] = U64(0)
+    return slot + NEXT
 
 
 @inlined
@@ -94,4 +130,4 @@ def fetch(table: Any, buckets: Any, width: Any, h: Any) -> Any:
     """Ask for the lines of a key's first bucket."""
     base = mulhi(h, buckets) * bucket_words(width)
     prefetch(table, base)
-    prefetch(table, base + _SLOTS)
+    prefetch(table, base + NEXT)

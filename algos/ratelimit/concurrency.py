@@ -17,6 +17,7 @@ from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Kernels, Window
 from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all
+from algos.ratelimit._table import NEXT
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -24,18 +25,23 @@ if TYPE_CHECKING:
     from algos.ratelimit._limiter import Number, WhenFull
 
 LIMIT, LEASE = range(OWN, OWN + 2)
-UNDER_WAY = U64(1)
+UNDER_WAY = NEXT
 U0 = U64(0)
 
 
 @inlined
-def _threshold(_state: Any, now: Any) -> Any:
+def _rule(state: Any) -> Any:
+    return state[LIMIT], state[LEASE]
+
+
+@inlined
+def _threshold(_rule: Any, now: Any) -> Any:
     return now
 
 
 @inlined
-def _decide(state: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
-    limit, ends, count = state[LIMIT], table[at], U0
+def _decide(rule: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
+    (limit, lease), ends, count = rule, table[at], U0
     if ends > now:
         count = table[at + UNDER_WAY]
     allowed = (cost <= limit) & (count + cost <= limit)
@@ -43,7 +49,7 @@ def _decide(state: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -
     if allowed:
         count += cost
         if count:
-            ends = max(ends, now + state[LEASE])
+            ends = max(ends, now + lease)
         if commit:
             table[at], table[at + UNDER_WAY] = ends, count
     else:
@@ -62,20 +68,20 @@ def _refund(state: Any, table: Any, at: Any, now: Any, cost: Any) -> None:
 
 @kernel
 def _allow(state: Any, table: Any, hashes: Any, nows: Any, costs: Any, allowed: Any) -> None:
-    run(_decide, _threshold, state, table, hashes, nows, costs, allowed)
+    run(_rule, _threshold, _decide, state, table, hashes, nows, costs, allowed)
 
 
 @kernel
 def _explain(
-    state: Any, table: Any, hashes: Any, nows: Any, costs: Any, commit: Any, allowed: Any, numbers: Any
+    state: Any, table: Any, hashes: Any, nows: Any, costs: Any, commit: Any, allowed: Any, fields: Any
 ) -> None:
-    run_all(_decide, _threshold, state, table, hashes, nows, costs, commit, allowed, numbers)
+    run_all(_rule, _threshold, _decide, state, table, hashes, nows, costs, commit, allowed, fields)
 
 
 @Native
 def _allow_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     state, table = uint64s_of(me, _STATE), uint64s_of(me, _TABLE)
-    answer = alone(_decide, _threshold, state, table, arguments, count, names)
+    answer = alone(_rule, _threshold, _decide, state, table, arguments, count, names)
     return answer or slowly(me, "_allow_one", arguments, count, names)
 
 

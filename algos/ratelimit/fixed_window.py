@@ -22,14 +22,20 @@ LIMIT, PERIOD, COUNT_BITS = range(OWN, OWN + 3)
 
 
 @inlined
-def _threshold(state: Any, now: Any) -> Any:
-    window = now // state[PERIOD] << state[COUNT_BITS]
+def _rule(state: Any) -> Any:
+    return state[LIMIT], state[PERIOD], state[COUNT_BITS]
+
+
+@inlined
+def _threshold(rule: Any, now: Any) -> Any:
+    _, period, bits = rule
+    window = now // period << bits
     return window - U64(window != U64(0))
 
 
 @inlined
-def _decide(state: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
-    limit, period, bits = state[LIMIT], state[PERIOD], state[COUNT_BITS]
+def _decide(rule: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
+    limit, period, bits = rule
     window, held = now // period, table[at]
     count = U64(0)
     if held >> bits >= window:  # later than now if the clock stepped back
@@ -56,20 +62,20 @@ def _refund(state: Any, table: Any, at: Any, now: Any, cost: Any) -> None:
 
 @kernel
 def _allow(state: Any, table: Any, hashes: Any, nows: Any, costs: Any, allowed: Any) -> None:
-    run(_decide, _threshold, state, table, hashes, nows, costs, allowed)
+    run(_rule, _threshold, _decide, state, table, hashes, nows, costs, allowed)
 
 
 @kernel
 def _explain(
-    state: Any, table: Any, hashes: Any, nows: Any, costs: Any, commit: Any, allowed: Any, numbers: Any
+    state: Any, table: Any, hashes: Any, nows: Any, costs: Any, commit: Any, allowed: Any, fields: Any
 ) -> None:
-    run_all(_decide, _threshold, state, table, hashes, nows, costs, commit, allowed, numbers)
+    run_all(_rule, _threshold, _decide, state, table, hashes, nows, costs, commit, allowed, fields)
 
 
 @Native
 def _allow_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     state, table = uint64s_of(me, _STATE), uint64s_of(me, _TABLE)
-    answer = alone(_decide, _threshold, state, table, arguments, count, names)
+    answer = alone(_rule, _threshold, _decide, state, table, arguments, count, names)
     return answer or slowly(me, "_allow_one", arguments, count, names)
 
 

@@ -23,6 +23,7 @@ from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Bucket, Kernels
 from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all
+from algos.ratelimit._table import NEXT
 
 NUMERATOR, PARTS, T_NS, T_PARTS, BURST, BURST_NS, BURST_PARTS = range(OWN, OWN + 7)
 """Words of the state: a, b, and T and burst T as whole nanoseconds and b-ths; the burst."""
@@ -30,97 +31,95 @@ U0 = U64(0)
 
 
 @inlined
-def _threshold(_state: Any, now: Any) -> Any:
+def _rule(state: Any) -> Any:
+    return (
+        *(state[NUMERATOR], state[PARTS], state[T_NS], state[T_PARTS]),
+        *(state[BURST], state[BURST_NS], state[BURST_PARTS]),
+    )
+
+
+@inlined
+def _threshold(_rule: Any, now: Any) -> Any:
     return now
 
 
 @inlined
-def _paid_for(state: Any, cost: Any) -> Any:
+def _paid_for(rule: Any, cost: Any) -> Any:
     """Return the nanoseconds and b-ths that a request pays for."""
+    a, b, t_ns, t_parts, _, _, _ = rule
+    if b == U1:
+        return cost * a, U0
     if cost == U1:
-        return state[T_NS], state[T_PARTS]
-    total = cost * state[NUMERATOR]
-    if state[PARTS] == U1:
-        return total, U0
-    return total // state[PARTS], total % state[PARTS]
+        return t_ns, t_parts
+    return cost * a // b, cost * a % b
 
 
 @inlined
-def _owed(state: Any, table: Any, at: Any, now: Any) -> Any:
+def _owed(rule: Any, tat: Any, below: Any, now: Any) -> Any:
     """Return a key's tat, the b-ths below it, and the time, which is not before what the key implies."""
-    parts, tat, below = state[PARTS], table[at], U0
-    if parts != U1:
-        below = table[at + U1]
-    if tat > state[BURST_NS]:  # no key owes more than the burst, so a clock before that stepped back
-        now = max(now, tat - state[BURST_NS] - U64(below + state[BURST_PARTS] >= parts))
-    if tat <= now:
-        tat, below = now, U0
-    return tat, below, now
+    _, b, _, _, _, burst_ns, burst_parts = rule
+    # No key owes more than the burst, so a clock before that stepped back.
+    earliest = tat - burst_ns - U64(below + burst_parts >= b)
+    now = max(now, earliest if tat > burst_ns else U0)
+    idle = tat <= now
+    return now if idle else tat, U0 if idle else below, now
 
 
 @inlined
-def _decide(state: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
-    parts, burst, burst_ns, burst_parts = state[PARTS], state[BURST], state[BURST_NS], state[BURST_PARTS]
-    tat, below, now = _owed(state, table, at, now)
-    pays, pays_parts = _paid_for(state, min(cost, burst))
-    after, after_below = tat + pays, below - pays_parts
-    if pays_parts > below:
-        after, after_below = after + U1, after_below + parts
+def _decide(rule: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
+    a, b, _, _, burst, burst_ns, burst_parts = rule
+    tat, below, now = _owed(rule, table[at], table[at + NEXT] if b != U1 else U0, now)
+    pays, pays_parts = _paid_for(rule, min(cost, burst))
+    borrow = U64(pays_parts > below)
+    after, after_below = tat + pays + borrow, below - pays_parts + borrow * b
     owes = after - now
-    allowed = (owes <= burst_ns) | ((owes == burst_ns + U1) & (after_below + burst_parts >= parts))
+    allowed = (owes <= burst_ns) | ((owes == burst_ns + U1) & (after_below + burst_parts >= b))
     allowed &= cost <= burst
-    retry = np.int64(0)
-    if not allowed:
-        # The last b-ths: pays - below - burst, of which the ceiling is 1, 0, -1 or -2 nanoseconds.
-        rest = np.int64(pays_parts) - np.int64(below) - np.int64(burst_parts)
-        whole = (
-            np.int64(rest > 0) - np.int64(rest <= -np.int64(parts)) - np.int64(rest <= -2 * np.int64(parts))
-        )
-        retry = np.int64(tat + pays - burst_ns - now) + whole
-        if cost > burst:
-            retry = np.int64(NEVER)
-    else:
-        tat, below = after, after_below
-        if commit:
-            table[at] = tat
-            if parts != U1:
-                table[at + U1] = below
-    reset = tat - now
-    used = (reset * parts - below + state[NUMERATOR] - U1) // state[NUMERATOR]
+    if allowed & commit:
+        table[at] = after
+        if b != U1:
+            table[at + NEXT] = after_below
+    # Of what is too much the last b-ths: pays - below - burst, their ceiling 1, 0, -1 or -2 nanoseconds.
+    rest, whole_ns = np.int64(pays_parts) - np.int64(below) - np.int64(burst_parts), np.int64(b)
+    over = np.int64(tat + pays - burst_ns - now) + np.int64(rest > 0)
+    over -= np.int64(rest <= -whole_ns) + np.int64(rest <= -np.int64(2) * whole_ns)
+    retry = np.int64(0) if allowed else over if cost <= burst else np.int64(NEVER)
+    reset = (after if allowed else tat) - now
+    used = (reset * b - (after_below if allowed else below) + a - U1) // a
     return allowed, np.int64(burst - used), retry, np.int64(reset)
 
 
 @kernel
 def _allow(state: Any, table: Any, hashes: Any, nows: Any, costs: Any, allowed: Any) -> None:
-    run(_decide, _threshold, state, table, hashes, nows, costs, allowed)
+    run(_rule, _threshold, _decide, state, table, hashes, nows, costs, allowed)
 
 
 @kernel
 def _explain(
-    state: Any, table: Any, hashes: Any, nows: Any, costs: Any, commit: Any, allowed: Any, numbers: Any
+    state: Any, table: Any, hashes: Any, nows: Any, costs: Any, commit: Any, allowed: Any, fields: Any
 ) -> None:
-    run_all(_decide, _threshold, state, table, hashes, nows, costs, commit, allowed, numbers)
+    run_all(_rule, _threshold, _decide, state, table, hashes, nows, costs, commit, allowed, fields)
 
 
 @kernel
 def _refund(state: Any, table: Any, at: Any, now: Any, cost: Any) -> None:
-    tat, below, now = _owed(state, table, at, now)
-    pays, pays_parts = _paid_for(state, min(cost, state[BURST]))
+    rule, b = _rule(state), state[PARTS]
+    tat, below, now = _owed(rule, table[at], table[at + NEXT] if b != U1 else U0, now)
+    pays, pays_parts = _paid_for(rule, min(cost, state[BURST]))
     below += pays_parts
-    if below >= state[PARTS]:
-        below, pays = below - state[PARTS], pays + U1
+    if below >= b:
+        below, pays = below - b, pays + U1
     if tat <= now + pays:  # nothing is owed any more
-        tat, below = now, U0
-        pays = U0
+        tat, below, pays = now, U0, U0
     table[at] = tat - pays
-    if state[PARTS] != U1:
-        table[at + U1] = below
+    if b != U1:
+        table[at + NEXT] = below
 
 
 @Native
 def _allow_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     state, table = uint64s_of(me, _STATE), uint64s_of(me, _TABLE)
-    answer = alone(_decide, _threshold, state, table, arguments, count, names)
+    answer = alone(_rule, _threshold, _decide, state, table, arguments, count, names)
     return answer or slowly(me, "_allow_one", arguments, count, names)
 
 

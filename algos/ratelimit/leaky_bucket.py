@@ -17,27 +17,33 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import U1, U64
+from algos._bits import U64
 from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Bucket, Kernels, whole_numbers
-from algos.ratelimit._loops import MAX_COST, NEVER, OWN, alone, run, run_all
+from algos.ratelimit._loops import MAX_COST, NEVER, OWN, alone, run, run_all, whole
+from algos.ratelimit._table import NEXT
 
 NUMERATOR, PARTS, BURST = range(OWN, OWN + 3)
 """Words of the state: a, b, and the burst."""
-THEN, LEVEL = U64(1), U64(2)
+THEN, LEVEL = NEXT, U64(2) * NEXT
 U0 = U64(0)
 
 
 @inlined
-def _threshold(_state: Any, now: Any) -> Any:
+def _rule(state: Any) -> Any:
+    return state[NUMERATOR], state[PARTS], state[BURST]
+
+
+@inlined
+def _threshold(_rule: Any, now: Any) -> Any:
     return now
 
 
 @inlined
-def _level(state: Any, table: Any, at: Any, now: Any) -> Any:
+def _level(rule: Any, table: Any, at: Any, now: Any) -> Any:
     """Return the level now, and the time, which is not before what the level implies."""
-    parts, most = state[PARTS], state[BURST] * state[NUMERATOR]
+    each, parts, burst = rule
     if table[at] <= now:
         return U0, now
     then, level = table[at + THEN], table[at + LEVEL]
@@ -45,51 +51,52 @@ def _level(state: Any, table: Any, at: Any, now: Any) -> Any:
         leaked = (now - then) * parts
         return level - min(level, leaked), now
     # The clock stepped back: as far as the level, which is then higher, is still one that can be.
-    earliest = then - (most - level) // parts
+    earliest = then - (burst * each - level) // parts
     now = max(now, earliest)
     return level + (then - now) * parts, now
 
 
 @inlined
-def _decide(state: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
-    each, parts, burst = state[NUMERATOR], state[PARTS], state[BURST]
-    level, now = _level(state, table, at, now)
+def _decide(rule: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
+    each, parts, burst = rule
+    level, now = _level(rule, table, at, now)
     pays, most = min(cost, burst) * each, burst * each
     allowed = (cost <= burst) & (level + pays <= most)
     retry = np.int64(0)
-    if allowed:
-        level += pays
-        if commit:
-            table[at], table[at + THEN], table[at + LEVEL] = now + (level + parts - U1) // parts, now, level
+    if not allowed:
+        retry = np.int64(whole(parts, level + pays - most) if cost <= burst else NEVER)
     else:
-        retry = np.int64((level + pays - most + parts - U1) // parts) if cost <= burst else np.int64(NEVER)
-    return allowed, np.int64((most - level) // each), retry, np.int64((level + parts - U1) // parts)
+        level += pays
+    reset = whole(parts, level)
+    if allowed & commit:
+        table[at], table[at + THEN], table[at + LEVEL] = now + reset, now, level
+    return allowed, np.int64((most - level) // each), retry, np.int64(reset)
 
 
 @kernel
 def _refund(state: Any, table: Any, at: Any, now: Any, cost: Any) -> None:
-    level, now = _level(state, table, at, now)
-    level -= min(level, min(cost, state[BURST]) * state[NUMERATOR])
-    table[at], table[at + THEN] = now + (level + state[PARTS] - U1) // state[PARTS], now
-    table[at + LEVEL] = level
+    each, parts, burst = rule = _rule(state)
+    level, now = _level(rule, table, at, now)
+    level -= min(level, min(cost, burst) * each)
+    table[at], table[at + THEN], table[at + LEVEL] = now + whole(parts, level), now, level
 
 
 @kernel
 def _allow(state: Any, table: Any, hashes: Any, nows: Any, costs: Any, allowed: Any) -> None:
-    run(_decide, _threshold, state, table, hashes, nows, costs, allowed)
+    run(_rule, _threshold, _decide, state, table, hashes, nows, costs, allowed)
 
 
 @kernel
 def _explain(
-    state: Any, table: Any, hashes: Any, nows: Any, costs: Any, commit: Any, allowed: Any, numbers: Any
+    state: Any, table: Any, hashes: Any, nows: Any, costs: Any, commit: Any, allowed: Any, fields: Any
 ) -> None:
-    run_all(_decide, _threshold, state, table, hashes, nows, costs, commit, allowed, numbers)
+    run_all(_rule, _threshold, _decide, state, table, hashes, nows, costs, commit, allowed, fields)
 
 
 @Native
 def _allow_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     state, table = uint64s_of(me, _STATE), uint64s_of(me, _TABLE)
-    answer = alone(_decide, _threshold, state, table, arguments, count, names)
+    answer = alone(_rule, _threshold, _decide, state, table, arguments, count, names)
     return answer or slowly(me, "_allow_one", arguments, count, names)
 
 

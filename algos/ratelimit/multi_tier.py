@@ -21,8 +21,9 @@ from algos._bits import U1, U64
 from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Kernels, Limiter
-from algos.ratelimit._loops import MAX_COST, MAX_TIME, NEVER, OWN, alone, run, run_all
+from algos.ratelimit._loops import MAX_COST, MAX_TIME, NEVER, OWN, alone, run, run_all, whole
 from algos.ratelimit._rate import SECOND, check_burst, interval
+from algos.ratelimit._table import NEXT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,13 +35,18 @@ if TYPE_CHECKING:
 TIERS = OWN
 EACH, PARTS, BURST, TIER_WORDS = range(4)
 """Words of the state: how many tiers there are; and from ``OWN + 1`` on for each a, b and the burst."""
-THEN, LEVELS = U64(1), U64(2)
+THEN, LEVELS = NEXT, U64(2) * NEXT
 U0 = U64(0)
 MAX_TIERS = 8
 
 
 @inlined
-def _threshold(_state: Any, now: Any) -> Any:
+def _rule(state: Any) -> Any:
+    return state
+
+
+@inlined
+def _threshold(_rule: Any, now: Any) -> Any:
     return now
 
 
@@ -56,75 +62,72 @@ def _level(state: Any, table: Any, at: Any, now: Any, i: Any) -> Any:
     if table[at] <= now:
         return U0
     _, parts, _ = _tier(state, i)
-    level, then = table[at + LEVELS + i], table[at + THEN]
+    level, then = table[at + LEVELS + i * NEXT], table[at + THEN]
     # The product may be more than a word, but then the bucket is empty.
     since = now - then
-    return U0 if since > level // parts else level - since * parts
+    passed = level if parts == U1 else level // parts
+    return U0 if since > passed else level - since * parts
 
 
 @inlined
-def _decide(state: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
-    tiers = state[TIERS]
+def _decide(rule: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
+    tiers = rule[TIERS]
     if table[at] > now:
         now = max(now, table[at + THEN])
-    allowed, retry, remaining, reset = True, np.int64(0), np.int64(1 << 62), np.int64(0)
+    allowed, never, wait = True, False, U0
     for i in range(tiers):
-        each, parts, burst = _tier(state, i)
-        level, most = _level(state, table, at, now, i), burst * each
-        if cost > burst:
-            allowed, retry = False, np.int64(NEVER)
-        elif level + cost * each > most:
-            allowed = False
-            if retry != NEVER:
-                retry = max(retry, np.int64((level + cost * each - most + parts - U1) // parts))
-    latest = now
+        each, parts, burst = _tier(rule, i)
+        pays, most = min(cost, burst) * each, burst * each
+        after = _level(rule, table, at, now, i) + pays
+        if after > most:
+            wait = max(wait, whole(parts, after - most))
+        never |= cost > burst
+        allowed &= (after <= most) & (cost <= burst)
+    remaining, reset = np.int64(1 << 62), U0
     for i in range(tiers):
-        each, parts, burst = _tier(state, i)
-        level = _level(state, table, at, now, i)
+        each, parts, burst = _tier(rule, i)
+        level = _level(rule, table, at, now, i)
         if allowed:
             level += cost * each
-        latest = max(latest, now + (level + parts - U1) // parts)
+            if commit:
+                table[at + LEVELS + i * NEXT] = level
         remaining = min(remaining, np.int64((burst * each - level) // each))
-        reset = max(reset, np.int64((level + parts - U1) // parts))
+        reset = max(reset, whole(parts, level))
     if allowed & commit:
-        for i in range(tiers):
-            each, _, _ = _tier(state, i)
-            table[at + LEVELS + i] = _level(state, table, at, now, i) + cost * each
-        table[at], table[at + THEN] = latest, now
-    return allowed, remaining, retry, reset
+        table[at], table[at + THEN] = now + reset, now
+    return allowed, remaining, np.int64(NEVER) if never else np.int64(wait), np.int64(reset)
 
 
 @kernel
 def _refund(state: Any, table: Any, at: Any, now: Any, cost: Any) -> None:
-    tiers = state[TIERS]
     if table[at] > now:
         now = max(now, table[at + THEN])
-    latest = now
-    for i in range(tiers):
+    reset = U0
+    for i in range(state[TIERS]):
         each, parts, burst = _tier(state, i)
         level = _level(state, table, at, now, i)
         level -= min(level, min(cost, burst) * each)
-        table[at + LEVELS + i] = level
-        latest = max(latest, now + (level + parts - U1) // parts)
-    table[at], table[at + THEN] = latest, now
+        table[at + LEVELS + i * NEXT] = level
+        reset = max(reset, whole(parts, level))
+    table[at], table[at + THEN] = now + reset, now
 
 
 @kernel
 def _allow(state: Any, table: Any, hashes: Any, nows: Any, costs: Any, allowed: Any) -> None:
-    run(_decide, _threshold, state, table, hashes, nows, costs, allowed)
+    run(_rule, _threshold, _decide, state, table, hashes, nows, costs, allowed)
 
 
 @kernel
 def _explain(
-    state: Any, table: Any, hashes: Any, nows: Any, costs: Any, commit: Any, allowed: Any, numbers: Any
+    state: Any, table: Any, hashes: Any, nows: Any, costs: Any, commit: Any, allowed: Any, fields: Any
 ) -> None:
-    run_all(_decide, _threshold, state, table, hashes, nows, costs, commit, allowed, numbers)
+    run_all(_rule, _threshold, _decide, state, table, hashes, nows, costs, commit, allowed, fields)
 
 
 @Native
 def _allow_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     state, table = uint64s_of(me, _STATE), uint64s_of(me, _TABLE)
-    answer = alone(_decide, _threshold, state, table, arguments, count, names)
+    answer = alone(_rule, _threshold, _decide, state, table, arguments, count, names)
     return answer or slowly(me, "_allow_one", arguments, count, names)
 
 

@@ -17,43 +17,48 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import U1, U64, mulhi
+from algos._bits import U1, U64
 from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Kernels, Window
 from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all
+from algos.ratelimit._table import NEXT
 
 LIMIT, PERIOD = range(OWN, OWN + 2)
-COUNTS = U64(1)
-U0, U2, U63, HALF, LOWER = U64(0), U64(2), U64(63), U64(32), U64(0xFFFF_FFFF)
+COUNTS = NEXT
+U0, U2, HALF, LOWER = U64(0), U64(2), U64(32), U64(0xFFFF_FFFF)
 
 
 @inlined
-def _threshold(_state: Any, now: Any) -> Any:
+def _rule(state: Any) -> Any:
+    return state[LIMIT], state[PERIOD]
+
+
+@inlined
+def _threshold(_rule: Any, now: Any) -> Any:
     return now
 
 
 @inlined
 def _share(count: Any, time: Any, period: Any) -> Any:
-    """Return floor(count time / period), for time <= period, and whether something was left: 128 bits by 64.
+    """Return floor(count time / period) for time <= period, and what is left.
 
-    Long division; the quotient is at most ``count``, of 32 bits, so it takes 32 steps.
+    The product has up to 94 bits. The quotient in floats is at most one off, and what is left then tells, for
+    that fits into 64 bits again.
     """
-    high, low = mulhi(count, time), count * time
-    # The upper 64 bits of 96: the quotient has no more than 32.
-    rest, tail, quotient = (high << HALF) | (low >> HALF), low << HALF, U0
-    for _ in range(32):
-        carry = rest >> U63
-        rest, tail, quotient = (rest << U1) | (tail >> U63), tail << U1, quotient << U1
-        if (carry != U0) | (rest >= period):
-            rest, quotient = rest - period, quotient | U1
-    return quotient, rest != U0
+    quotient = U64(np.float64(count) * (np.float64(time) / np.float64(period)))
+    left = np.int64(count * time - quotient * period)
+    if left < 0:
+        return quotient - U1, U64(left) + period
+    if U64(left) >= period:
+        return quotient + U1, U64(left) - period
+    return quotient, U64(left)
 
 
 @inlined
-def _counts(state: Any, table: Any, at: Any, now: Any) -> Any:
+def _counts(rule: Any, table: Any, at: Any, now: Any) -> Any:
     """Return the last and the current count, and when the current window began, and the time."""
-    period = state[PERIOD]
+    _, period = rule
     began = now // period * period
     until, counts = table[at], table[at + COUNTS]
     if until <= now:
@@ -65,11 +70,11 @@ def _counts(state: Any, table: Any, at: Any, now: Any) -> Any:
 
 
 @inlined
-def _decide(state: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
-    limit, period = state[LIMIT], state[PERIOD]
-    last, current, began, now = _counts(state, table, at, now)
-    covered, more = _share(last, period - (now - began), period)
-    weight = covered + U64(more) + current  # rounded up: whole requests are compared
+def _decide(rule: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
+    limit, period = rule
+    last, current, began, now = _counts(rule, table, at, now)
+    covered, left = _share(last, period - (now - began), period)
+    weight = covered + U64(left != U0) + current  # rounded up: whole requests are compared
     allowed = (cost <= limit) & (weight + cost <= limit)
     retry = np.int64(0)
     if allowed:
@@ -96,21 +101,16 @@ def _wait(limit: Any, period: Any, last: Any, current: Any, began: Any, cost: An
     room = limit - current - cost
     if last <= room:
         return began
-    # The time that may still be covered: floor(room period / last), room < last.
-    high, low = mulhi(room, period), room * period
-    rest, quotient = high, U0
-    for _ in range(64):
-        carry = rest >> U63
-        rest, low, quotient = (rest << U1) | (low >> U63), low << U1, quotient << U1
-        if (carry != U0) | (rest >= last):
-            rest, quotient = rest - last, quotient | U1
-    return began + period - quotient
+    # The time that may still be covered, floor(room period / last): in floats some thousands off at most.
+    quotient = np.int64(np.float64(room) * (np.float64(period) / np.float64(last)))
+    left = np.int64(room * period) - quotient * np.int64(last)
+    return began + period - U64(quotient + left // np.int64(last))
 
 
 @kernel
 def _refund(state: Any, table: Any, at: Any, now: Any, cost: Any) -> None:
     """Take requests out of the current window, or of the last one if they were in that."""
-    last, current, began, now = _counts(state, table, at, now)
+    last, current, began, now = _counts(_rule(state), table, at, now)
     now_given = min(cost, current)
     current, last = current - now_given, last - min(cost - now_given, last)
     table[at], table[at + COUNTS] = began + U2 * state[PERIOD], (last << HALF) | current
@@ -118,20 +118,20 @@ def _refund(state: Any, table: Any, at: Any, now: Any, cost: Any) -> None:
 
 @kernel
 def _allow(state: Any, table: Any, hashes: Any, nows: Any, costs: Any, allowed: Any) -> None:
-    run(_decide, _threshold, state, table, hashes, nows, costs, allowed)
+    run(_rule, _threshold, _decide, state, table, hashes, nows, costs, allowed)
 
 
 @kernel
 def _explain(
-    state: Any, table: Any, hashes: Any, nows: Any, costs: Any, commit: Any, allowed: Any, numbers: Any
+    state: Any, table: Any, hashes: Any, nows: Any, costs: Any, commit: Any, allowed: Any, fields: Any
 ) -> None:
-    run_all(_decide, _threshold, state, table, hashes, nows, costs, commit, allowed, numbers)
+    run_all(_rule, _threshold, _decide, state, table, hashes, nows, costs, commit, allowed, fields)
 
 
 @Native
 def _allow_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     state, table = uint64s_of(me, _STATE), uint64s_of(me, _TABLE)
-    answer = alone(_decide, _threshold, state, table, arguments, count, names)
+    answer = alone(_rule, _threshold, _decide, state, table, arguments, count, names)
     return answer or slowly(me, "_allow_one", arguments, count, names)
 
 

@@ -17,26 +17,32 @@ from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Kernels, Window
 from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all
+from algos.ratelimit._table import NEXT
 
 LIMIT, PERIOD = range(OWN, OWN + 2)
-RING, RING_AT = U64(1), U64(2)
+RING, RING_AT = NEXT, U64(2) * NEXT
 U0, HALF, LOWER = U64(0), U64(32), U64(0xFFFF_FFFF)
 
 
 @inlined
-def _threshold(_state: Any, now: Any) -> Any:
+def _rule(state: Any) -> Any:
+    return state[LIMIT], state[PERIOD]
+
+
+@inlined
+def _threshold(_rule: Any, now: Any) -> Any:
     return now
 
 
 @inlined
-def _left(state: Any, table: Any, at: Any, now: Any) -> Any:
+def _left(rule: Any, table: Any, at: Any, now: Any) -> Any:
     """Return where the ring starts once what is past has left, how many there are, and the time."""
-    limit, period = state[LIMIT], state[PERIOD]
+    limit, period = rule
     if table[at] <= now:
         return U0, U0, now
     start, count = table[at + RING] >> HALF, table[at + RING] & LOWER
     now = max(now, table[at] - period)  # the time of the last
-    while count > U0 and table[at + RING_AT + start] + period <= now:
+    while count > U0 and table[at + RING_AT + start * NEXT] + period <= now:
         start, count = start + U1, count - U1
         if start == limit:
             start = U0
@@ -44,9 +50,9 @@ def _left(state: Any, table: Any, at: Any, now: Any) -> Any:
 
 
 @inlined
-def _decide(state: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
-    limit, period = state[LIMIT], state[PERIOD]
-    start, count, now = _left(state, table, at, now)
+def _decide(rule: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
+    limit, period = rule
+    start, count, now = _left(rule, table, at, now)
     allowed = (cost <= limit) & (count + cost <= limit)
     retry = np.int64(0)
     if not allowed:
@@ -54,7 +60,7 @@ def _decide(state: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -
         if cost <= limit:
             last = start + count + cost - limit - U1  # the last of those that have to leave
             last -= limit if last >= limit else U0
-            retry = np.int64(table[at + RING_AT + last] + period - now)
+            retry = np.int64(table[at + RING_AT + last * NEXT] + period - now)
     reset = table[at] - now if count else U0
     if allowed & (cost > U0):
         reset = period
@@ -63,7 +69,7 @@ def _decide(state: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -
             for i in range(cost):
                 slot = start + count - U1 - i
                 slot -= limit if slot >= limit else U0
-                table[at + RING_AT + slot] = now
+                table[at + RING_AT + slot * NEXT] = now
             table[at], table[at + RING] = now + period, (start << HALF) | count
     return allowed, np.int64(limit - count), retry, np.int64(reset)
 
@@ -71,32 +77,32 @@ def _decide(state: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -
 @kernel
 def _refund(state: Any, table: Any, at: Any, now: Any, cost: Any) -> None:
     """Take the latest requests out again."""
-    limit = state[LIMIT]
-    start, count, now = _left(state, table, at, now)
+    limit, period = rule = _rule(state)
+    start, count, now = _left(rule, table, at, now)
     count -= min(cost, count)
     table[at], table[at + RING] = U0, (start << HALF) | count
     if count:
         last = start + count - U1
         last -= limit if last >= limit else U0
-        table[at] = table[at + RING_AT + last] + state[PERIOD]
+        table[at] = table[at + RING_AT + last * NEXT] + period
 
 
 @kernel
 def _allow(state: Any, table: Any, hashes: Any, nows: Any, costs: Any, allowed: Any) -> None:
-    run(_decide, _threshold, state, table, hashes, nows, costs, allowed)
+    run(_rule, _threshold, _decide, state, table, hashes, nows, costs, allowed)
 
 
 @kernel
 def _explain(
-    state: Any, table: Any, hashes: Any, nows: Any, costs: Any, commit: Any, allowed: Any, numbers: Any
+    state: Any, table: Any, hashes: Any, nows: Any, costs: Any, commit: Any, allowed: Any, fields: Any
 ) -> None:
-    run_all(_decide, _threshold, state, table, hashes, nows, costs, commit, allowed, numbers)
+    run_all(_rule, _threshold, _decide, state, table, hashes, nows, costs, commit, allowed, fields)
 
 
 @Native
 def _allow_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     state, table = uint64s_of(me, _STATE), uint64s_of(me, _TABLE)
-    answer = alone(_decide, _threshold, state, table, arguments, count, names)
+    answer = alone(_rule, _threshold, _decide, state, table, arguments, count, names)
     return answer or slowly(me, "_allow_one", arguments, count, names)
 
 
@@ -120,7 +126,7 @@ class SlidingLog(Window):
         return 2 + self.limit, (self.limit, self._period)
 
     def _can_be(self, states: Any) -> bool:
-        ring, limit = states[:, int(RING)], U64(self.limit)
+        ring, limit = states[:, 1], U64(self.limit)
         return bool(((ring >> HALF < limit) & (ring & LOWER <= limit)).all())
 
     _kernels = Kernels(_allow, _explain, _refund)

@@ -20,23 +20,29 @@ from algos._bits import U1, U64
 from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Bucket, Kernels
-from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all
+from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all, whole
+from algos.ratelimit._table import NEXT
 
 NUMERATOR, PARTS, BURST = range(OWN, OWN + 3)
 """Words of the state: a, b, and the burst."""
-TIME, BELOW, TOKENS = U64(1), U64(2), U64(3)
+TIME, BELOW, TOKENS = NEXT, U64(2) * NEXT, U64(3) * NEXT
 U0 = U64(0)
 
 
 @inlined
-def _threshold(_state: Any, now: Any) -> Any:
+def _rule(state: Any) -> Any:
+    return state[NUMERATOR], state[PARTS], state[BURST]
+
+
+@inlined
+def _threshold(_rule: Any, now: Any) -> Any:
     return now
 
 
 @inlined
-def _refilled(state: Any, table: Any, at: Any, now: Any) -> Any:
+def _refilled(rule: Any, table: Any, at: Any, now: Any) -> Any:
     """Return the tokens now, the b-ths of a nanosecond since the last came, and the time."""
-    each, parts, burst = state[NUMERATOR], state[PARTS], state[BURST]
+    each, parts, burst = rule
     if table[at] <= now:
         return burst, U0, now
     time, below, tokens = table[at + TIME], table[at + BELOW], table[at + TOKENS]
@@ -55,53 +61,59 @@ def _refilled(state: Any, table: Any, at: Any, now: Any) -> Any:
 
 
 @inlined
-def _decide(state: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
-    each, parts, burst = state[NUMERATOR], state[PARTS], state[BURST]
-    tokens, since, now = _refilled(state, table, at, now)
+def _keep(rule: Any, table: Any, at: Any, now: Any, tokens: Any, since: Any, reset: Any) -> None:
+    """Keep a state whose last token came ``since`` ago: the ceiling of that time, and the b-ths below."""
+    _, parts, _ = rule
+    full = since if parts == U1 else since // parts
+    table[at], table[at + TIME], table[at + TOKENS] = now + reset, now - full, tokens
+    table[at + BELOW] = since - full * parts
+
+
+@inlined
+def _decide(rule: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
+    each, parts, burst = rule
+    tokens, since, now = _refilled(rule, table, at, now)
     allowed = cost <= tokens
     retry = np.int64(0)
     if allowed:
         tokens -= cost
     elif cost <= burst:
-        retry = np.int64(((cost - tokens) * each - since + parts - U1) // parts)
+        retry = np.int64(whole(parts, (cost - tokens) * each - since))
     else:
         retry = np.int64(NEVER)
-    reset = ((burst - tokens) * each - since + parts - U1) // parts
+    reset = whole(parts, (burst - tokens) * each - since)
     if allowed & commit:
-        # The last token came ``since`` ago: the ceiling of that time, and the b-ths it lies below.
-        table[at], table[at + TIME], table[at + BELOW] = now + reset, now - since // parts, since % parts
-        table[at + TOKENS] = tokens
+        _keep(rule, table, at, now, tokens, since, reset)
     return allowed, np.int64(tokens), retry, np.int64(reset)
 
 
 @kernel
 def _refund(state: Any, table: Any, at: Any, now: Any, cost: Any) -> None:
-    each, parts, burst = state[NUMERATOR], state[PARTS], state[BURST]
-    tokens, since, now = _refilled(state, table, at, now)
+    each, parts, burst = rule = _rule(state)
+    tokens, since, now = _refilled(rule, table, at, now)
     tokens = min(burst, tokens + min(cost, burst))
     if tokens == burst:
         since = U0
-    reset = ((burst - tokens) * each - since + parts - U1) // parts
-    table[at], table[at + TIME], table[at + BELOW] = now + reset, now - since // parts, since % parts
-    table[at + TOKENS] = tokens
+    reset = whole(parts, (burst - tokens) * each - since)
+    _keep(rule, table, at, now, tokens, since, reset)
 
 
 @kernel
 def _allow(state: Any, table: Any, hashes: Any, nows: Any, costs: Any, allowed: Any) -> None:
-    run(_decide, _threshold, state, table, hashes, nows, costs, allowed)
+    run(_rule, _threshold, _decide, state, table, hashes, nows, costs, allowed)
 
 
 @kernel
 def _explain(
-    state: Any, table: Any, hashes: Any, nows: Any, costs: Any, commit: Any, allowed: Any, numbers: Any
+    state: Any, table: Any, hashes: Any, nows: Any, costs: Any, commit: Any, allowed: Any, fields: Any
 ) -> None:
-    run_all(_decide, _threshold, state, table, hashes, nows, costs, commit, allowed, numbers)
+    run_all(_rule, _threshold, _decide, state, table, hashes, nows, costs, commit, allowed, fields)
 
 
 @Native
 def _allow_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     state, table = uint64s_of(me, _STATE), uint64s_of(me, _TABLE)
-    answer = alone(_decide, _threshold, state, table, arguments, count, names)
+    answer = alone(_rule, _threshold, _decide, state, table, arguments, count, names)
     return answer or slowly(me, "_allow_one", arguments, count, names)
 
 
