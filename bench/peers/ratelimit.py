@@ -240,7 +240,7 @@ class PyrateGcra(Entry):
             try:
                 put = buckets[key]
             except KeyError:
-                put = buckets[key] = new().put
+                put = buckets.setdefault(key, new().put)  # another thread may have been faster
             return put(item(key, now()))
 
         return one_by_one(allow, owner)
