@@ -36,7 +36,7 @@ from algos.ratelimit._loops import (
     WIDTH,
 )
 from algos.ratelimit._rate import SECOND, check_burst, check_limit, interval, whole_period
-from algos.ratelimit._table import LOAD, NOWHERE, SLOTS, find
+from algos.ratelimit._table import LOAD, NOWHERE, SLOTS, find, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +98,7 @@ class Limiter(Exclusive, ABC):
             raise ValueError(f"when_full={when_full!r} is not 'deny' or 'allow'")
         self.capacity, self.when_full = capacity, when_full
         buckets = math.ceil(capacity / LOAD / SLOTS) + 1
-        self._table = aligned_zeros((buckets * (1 + width) + width) * SLOTS + BLOCK, np.uint64)
+        self._table = aligned_zeros((buckets + 1) * SLOTS * (1 + width) + 2 * int(BLOCK), np.uint64)
         offset = time.time_ns() - time.monotonic_ns()
         ours = (NOBODYS, offset, 0, 0, buckets, width, int(when_full == "allow"))
         self._hold((*ours, *words))
@@ -161,8 +161,9 @@ class Limiter(Exclusive, ABC):
         return hashes
 
     def _where(self, key: Any) -> int | None:
-        at = find(self._table, self._state[BUCKETS], self._state[WIDTH], self._hash_of(key)[0])
-        return None if at == NOWHERE else int(at)
+        width = self._state[WIDTH]
+        slot = find(self._table, self._state[BUCKETS], width, self._hash_of(key)[0])
+        return None if slot == NOWHERE else int(state_of(slot, width))
 
     # Requests
 
@@ -219,7 +220,7 @@ class Limiter(Exclusive, ABC):
         with self._alone():
             at = self._where(key)
             if at is not None:
-                self._table[at : at + SLOTS * int(self._state[WIDTH]) : SLOTS] = 0
+                self._table[at : at + int(self._state[WIDTH])] = 0
 
     def refund(self, key: Any, cost: int = 1, now_ns: int | None = None) -> None:
         """Give back what an allowed request of ``cost`` took, as if it had not been."""
@@ -275,7 +276,7 @@ class Limiter(Exclusive, ABC):
         """View the table as the keys of its buckets, and their states."""
         buckets, width = int(self._state[BUCKETS]), int(self._state[WIDTH])
         rows = self._table[: buckets * SLOTS * (1 + width)].reshape(buckets, -1)
-        return rows[:, :SLOTS], rows[:, SLOTS:].reshape(buckets, width, SLOTS).swapaxes(1, 2)
+        return rows[:, :SLOTS], rows[:, SLOTS:].reshape(buckets, SLOTS, width)
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview) -> Self:

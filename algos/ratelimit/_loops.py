@@ -9,9 +9,9 @@ A limiter is a rule over a table of states: three inlined functions that each va
 ``state`` holds the words below, and from ``OWN`` on those of the variant; ``at`` is where in the table the
 state of a key begins. Without ``commit`` a request leaves no trace.
 
-A batch looks up where the keys of ``BLOCK`` requests are, all at once, and then decides on these one after
-the other: the processor works on many lookups together, but waits whenever it took a request for refused that
-is not. A place found may by then be another key's, and so is looked up again.
+A batch looks the keys of ``BLOCK`` requests up, all at once, while it decides on those of the block before,
+one after the other: the processor works on many lookups together, but waits whenever it took a request for
+refused that is not. A slot found may by then be another key's, and so is looked up again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from algos._fastcall import (
 )
 from algos._jit import inlined
 from algos.hashing.siphash import siphash, siphash_word
-from algos.ratelimit._table import NOWHERE, bucket_words, fetch, find, key_at, place
+from algos.ratelimit._table import NOWHERE, bucket_words, fetch, find_ahead, place, state_of
 
 BUSY, CLOCK, OFFSET, KEY_LOW, KEY_HIGH, BUCKETS, WIDTH, FULL, OWN = range(9)
 """Words of the state: whether a batch is at it; whose clock decides; what the monotonic clock lacks; the
@@ -43,7 +43,7 @@ NOBODYS, OURS, CALLERS = 0, 1, 2
 NEVER = -1
 MAX_COST = 1 << 50
 MAX_TIME = 1 << 62
-AHEAD, BLOCK = U64(96), 64
+AHEAD, BLOCK = U64(96), U64(64)
 """Requests whose buckets are under way; and those looked up together."""
 U0 = U64(0)
 
@@ -57,15 +57,13 @@ def whole(parts: Any, total: Any) -> Any:
 
 
 @inlined
-def _look_up(table: Any, buckets: Any, width: Any, hashes: Any, lo: Any) -> Any:
-    """Look a block of keys from ``lo`` on up, into the last words of the table; return how many there are."""
-    found, n = U64(table.size) - U64(BLOCK), U64(hashes.size)
-    count = min(U64(BLOCK), n - lo)
-    for j in range(count):
-        if lo + j + AHEAD < n:
-            fetch(table, buckets, width, hashes[lo + j + AHEAD])
-        table[found + j] = find(table, buckets, width, hashes[lo + j])
-    return count
+def _look_up(table: Any, buckets: Any, width: Any, hashes: Any, lo: Any, found: Any) -> None:
+    """Look a block of keys from ``lo`` on up; their slots are ``table[found:]`` then."""
+    n = U64(hashes.size)
+    for i in range(lo, min(lo + BLOCK, n)):
+        if i + AHEAD < n:
+            fetch(table, buckets, width, hashes[i + AHEAD])
+        table[found + i - lo] = find_ahead(table, buckets, width, hashes[i])
 
 
 @inlined
@@ -81,21 +79,23 @@ def run(
     allowed: Any,
 ) -> None:
     """Decide on requests one after the other; ``nows`` and ``costs`` have one item for all or for each."""
-    state, table, hashes = borrowed(state), borrowed(table), borrowed(hashes)
-    nows, costs, allowed = borrowed(nows), borrowed(costs), borrowed(allowed)
-    numbers, buckets, width = rule(state), state[BUCKETS], state[WIDTH]
+    state, table = borrowed(state), borrowed(table)
+    numbers, buckets, width, n = rule(state), state[BUCKETS], state[WIDTH], U64(hashes.size)
     each_now, each_cost, full = U64(nows.size > 1), U64(costs.size > 1), state[FULL] != U0
-    found = U64(table.size) - U64(BLOCK)
-    for lo in range(U0, U64(hashes.size), U64(BLOCK)):
-        for j in range(_look_up(table, buckets, width, hashes, lo)):
-            i = lo + j
-            at, now = table[found + j], nows[i * each_now]
-            if at == NOWHERE or key_at(table, at) != hashes[i]:
-                at = place(table, buckets, width, hashes[i], threshold(numbers, now))
-            if at == NOWHERE:
+    found, other = U64(table.size) - U64(2) * BLOCK, U64(table.size) - BLOCK
+    _look_up(table, buckets, width, hashes, U0, found)
+    for lo in range(U0, n, BLOCK):
+        _look_up(table, buckets, width, hashes, lo + BLOCK, other)
+        for i in range(lo, min(lo + BLOCK, n)):
+            slot, now = table[found + i - lo], nows[i * each_now]
+            if slot == NOWHERE or table[slot] != hashes[i]:
+                slot = place(table, buckets, width, hashes[i], threshold(numbers, now))
+            if slot == NOWHERE:
                 allowed[i] = full
             else:
+                at = state_of(slot, width)
                 allowed[i] = decide(numbers, table, at, now, costs[i * each_cost], True)[0]
+        found, other = other, found
 
 
 @inlined
@@ -113,25 +113,27 @@ def run_all(
     fields: Any,
 ) -> None:
     """Do the same, and say what remains and how long to wait, in rows of ``fields`` (int64[3, n])."""
-    state, table, hashes = borrowed(state), borrowed(table), borrowed(hashes)
-    nows, costs, allowed, fields = borrowed(nows), borrowed(costs), borrowed(allowed), borrowed(fields)
-    numbers, buckets, width = rule(state), state[BUCKETS], state[WIDTH]
+    state, table = borrowed(state), borrowed(table)
+    numbers, buckets, width, n = rule(state), state[BUCKETS], state[WIDTH], U64(hashes.size)
     each_now, each_cost, full = U64(nows.size > 1), U64(costs.size > 1), state[FULL] != U0
-    found = U64(table.size) - U64(BLOCK)
-    for lo in range(U0, U64(hashes.size), U64(BLOCK)):
-        for j in range(_look_up(table, buckets, width, hashes, lo)):
-            i = lo + j
-            at, now = table[found + j], nows[i * each_now]
-            if at == NOWHERE or key_at(table, at) != hashes[i]:
+    found, other = U64(table.size) - U64(2) * BLOCK, U64(table.size) - BLOCK
+    _look_up(table, buckets, width, hashes, U0, found)
+    for lo in range(U0, n, BLOCK):
+        _look_up(table, buckets, width, hashes, lo + BLOCK, other)
+        for i in range(lo, min(lo + BLOCK, n)):
+            slot, now = table[found + i - lo], nows[i * each_now]
+            if slot == NOWHERE or table[slot] != hashes[i]:
                 if commit:
-                    at = place(table, buckets, width, hashes[i], threshold(numbers, now))
+                    slot = place(table, buckets, width, hashes[i], threshold(numbers, now))
                 else:
-                    at = buckets * bucket_words(width)  # the state of a new key, behind the buckets
-            if at == NOWHERE:
+                    slot = buckets * bucket_words(width)  # behind the last bucket: zeros
+            if slot == NOWHERE:
                 allowed[i], fields[0, i], fields[1, i], fields[2, i] = full, 0, 0, 0
             else:
+                at = state_of(slot, width)
                 answer = decide(numbers, table, at, now, costs[i * each_cost], commit)
                 allowed[i], fields[0, i], fields[1, i], fields[2, i] = answer
+        found, other = other, found
 
 
 @inlined
@@ -172,7 +174,8 @@ def alone(
     else:
         h = siphash(text_of(key), U0, size_of(key), secret, 1, 3)
     numbers = rule(state)
-    at = place(table, state[BUCKETS], state[WIDTH], h, threshold(numbers, now))
-    if at == NOWHERE:
+    slot = place(table, state[BUCKETS], state[WIDTH], h, threshold(numbers, now))
+    if slot == NOWHERE:
         return as_bool(state[FULL] != U0)
+    at = state_of(slot, state[WIDTH])
     return as_bool(decide(numbers, table, at, now, cost, True)[0])

@@ -1,9 +1,8 @@
 """Keyed tables of the limiters: buckets of eight slots, where a dead slot is as good as an empty one.
 
-A key is a keyed SipHash-1-3 of 64 bits; two buckets are its own, by the two halves of that. A bucket has a
-cache line for each word of its eight slots::
+A key is a keyed SipHash-1-3 of 64 bits; two buckets are its own, by the two halves of that::
 
-    bucket    |  8 keys  |  8 first words of a state  |  8 second words  |  ...
+    bucket    |  8 keys, a cache line  |  8 x ``width`` words of state  |
 
 The first word of a state says when it is dead: at or before that time the limiter would decide alike if it
 had never seen the key. So nothing has to be swept, and no timer runs: a slot is reused once the whole of both
@@ -28,9 +27,7 @@ from algos._jit import inlined, primitive
 SLOTS = 8
 LOAD = 0.625
 NOWHERE = U64(0xFFFF_FFFF_FFFF_FFFF)
-NEXT = U64(SLOTS)
-"""From a word of a state to its next one."""
-_HALF = U64(32)
+_SLOTS, _WITHIN, _HALF = U64(SLOTS), U64(SLOTS - 1), U64(32)
 
 
 def _compare(context: Any, builder: Any, signature: Any, args: Any, sign: str) -> Any:
@@ -77,12 +74,19 @@ def _at_most(typingctx: Any, table: Any, base: Any, word: Any) -> Any:
 @inlined
 def bucket_words(width: Any) -> Any:
     """Return the words of a bucket."""
-    return NEXT * (U1 + width)
+    return _SLOTS * (U1 + width)
+
+
+@inlined
+def state_of(slot: Any, width: Any) -> Any:
+    """Return where the state of a slot begins; a slot is where its key is."""
+    within = slot & _WITHIN
+    return slot - within + _SLOTS + within * width
 
 
 @inlined
 def find(table: Any, buckets: Any, width: Any, h: Any) -> Any:
-    """Return where the state of a key is, or ``NOWHERE``."""
+    """Return the slot of a key, or ``NOWHERE``."""
     base = mulhi(h, buckets) * bucket_words(width)
     found = _equal(table, base, h)
     if found == U64(0):
@@ -90,44 +94,57 @@ def find(table: Any, buckets: Any, width: Any, h: Any) -> Any:
         found = _equal(table, base, h)
         if found == U64(0):
             return NOWHERE
-    return base + NEXT + trailing_zeros(found)
+    return base + trailing_zeros(found)
 
 
 @inlined
-def key_at(table: Any, at: Any) -> Any:
-    """Return the key whose state begins there."""
-    return table[at - NEXT]
+def _dead(table: Any, base: Any, width: Any, threshold: Any) -> Any:
+    """Return which slots of a bucket are dead: a bit each."""
+    if width == U1:
+        return _at_most(table, base + _SLOTS, threshold)
+    found = U64(0)
+    for slot in range(_SLOTS):
+        found |= U64(table[base + _SLOTS + slot * width] <= threshold) << slot
+    return found
 
 
 @inlined
 def place(table: Any, buckets: Any, width: Any, h: Any, threshold: Any) -> Any:
-    """Return where the state of a key is from now on, in a slot of its own; or ``NOWHERE``.
+    """Return the slot that is a key's from now on, or ``NOWHERE``.
 
     States dead at ``threshold`` make way. The state found is what was there: whoever looks at it must take a
     dead one for none.
     """
-    at = find(table, buckets, width, h)
-    if at != NOWHERE:
-        return at
+    slot = find(table, buckets, width, h)
+    if slot != NOWHERE:
+        return slot
     size = bucket_words(width)
     base, other = mulhi(h, buckets) * size, mulhi(rotl(h, _HALF), buckets) * size
-    free = _at_most(table, base + NEXT, threshold)
+    free = _dead(table, base, width, threshold)
     if free & (free - U1) == U64(0):  # one or none: the other may have more
-        rest = _at_most(table, other + NEXT, threshold)
+        rest = _dead(table, other, width, threshold)
         if rest:
             base, free = other, rest
     if free == U64(0):
         return NOWHERE
     slot = base + trailing_zeros(free)
     table[slot] = h
-    for word in range(U1, width + U1):
-        table[slot + word * NEXT] = U64(0)
-    return slot + NEXT
+    at = state_of(slot, width)
+    for word in range(width):
+        table[at + word] = U64(0)
+    return slot
 
 
 @inlined
-def fetch(table: Any, buckets: Any, width: Any, h: Any) -> Any:
-    """Ask for the lines of a key's first bucket."""
-    base = mulhi(h, buckets) * bucket_words(width)
-    prefetch(table, base)
-    prefetch(table, base + NEXT)
+def fetch(table: Any, buckets: Any, width: Any, h: Any) -> None:
+    """Ask for the keys of a key's first bucket."""
+    prefetch(table, mulhi(h, buckets) * bucket_words(width))
+
+
+@inlined
+def find_ahead(table: Any, buckets: Any, width: Any, h: Any) -> Any:
+    """Return the slot of a key, or ``NOWHERE``, and ask for its state, or the first of its bucket."""
+    slot = find(table, buckets, width, h)
+    near = mulhi(h, buckets) * bucket_words(width) if slot == NOWHERE else slot
+    prefetch(table, state_of(near, width))
+    return slot

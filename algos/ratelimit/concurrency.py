@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from algos._bits import U64
+from algos._bits import U1, U64
 from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Kernels, Window
 from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all
-from algos.ratelimit._table import NEXT
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from algos.ratelimit._limiter import Number, WhenFull
 
 LIMIT, LEASE = range(OWN, OWN + 2)
-UNDER_WAY = NEXT
+UNDER_WAY = U1
 U0 = U64(0)
 
 

@@ -23,7 +23,6 @@ from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Bucket, Kernels
 from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all
-from algos.ratelimit._table import NEXT
 
 NUMERATOR, PARTS, T_NS, T_PARTS, BURST, BURST_NS, BURST_PARTS = range(OWN, OWN + 7)
 """Words of the state: a, b, and T and burst T as whole nanoseconds and b-ths; the burst."""
@@ -66,9 +65,29 @@ def _owed(rule: Any, tat: Any, below: Any, now: Any) -> Any:
 
 
 @inlined
+def _decide_whole(rule: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
+    """Decide where T is a whole number of nanoseconds, as most are: a third less to do."""
+    t, _, _, _, burst, most, _ = rule
+    tat = table[at]
+    now = max(
+        now, tat - min(tat, most)
+    )  # no key owes more than the burst, so a clock before that stepped back
+    tat, pays = max(tat, now), min(cost, burst) * t
+    owes = tat + pays - now
+    allowed = (owes <= most) & (cost <= burst)
+    if allowed & commit:
+        table[at] = now + owes
+    retry = np.int64(0) if allowed else np.int64(owes - most) if cost <= burst else np.int64(NEVER)
+    reset = owes if allowed else tat - now
+    return allowed, np.int64(burst - (reset + t - U1) // t), retry, np.int64(reset)
+
+
+@inlined
 def _decide(rule: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
     a, b, _, _, burst, burst_ns, burst_parts = rule
-    tat, below, now = _owed(rule, table[at], table[at + NEXT] if b != U1 else U0, now)
+    if b == U1:
+        return _decide_whole(rule, table, at, now, cost, commit)
+    tat, below, now = _owed(rule, table[at], table[at + U1] if b != U1 else U0, now)
     pays, pays_parts = _paid_for(rule, min(cost, burst))
     borrow = U64(pays_parts > below)
     after, after_below = tat + pays + borrow, below - pays_parts + borrow * b
@@ -78,7 +97,7 @@ def _decide(rule: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) ->
     if allowed & commit:
         table[at] = after
         if b != U1:
-            table[at + NEXT] = after_below
+            table[at + U1] = after_below
     # Of what is too much the last b-ths: pays - below - burst, their ceiling 1, 0, -1 or -2 nanoseconds.
     rest, whole_ns = np.int64(pays_parts) - np.int64(below) - np.int64(burst_parts), np.int64(b)
     over = np.int64(tat + pays - burst_ns - now) + np.int64(rest > 0)
@@ -104,7 +123,7 @@ def _explain(
 @kernel
 def _refund(state: Any, table: Any, at: Any, now: Any, cost: Any) -> None:
     rule, b = _rule(state), state[PARTS]
-    tat, below, now = _owed(rule, table[at], table[at + NEXT] if b != U1 else U0, now)
+    tat, below, now = _owed(rule, table[at], table[at + U1] if b != U1 else U0, now)
     pays, pays_parts = _paid_for(rule, min(cost, state[BURST]))
     below += pays_parts
     if below >= b:
@@ -113,7 +132,7 @@ def _refund(state: Any, table: Any, at: Any, now: Any, cost: Any) -> None:
         tat, below, pays = now, U0, U0
     table[at] = tat - pays
     if b != U1:
-        table[at + NEXT] = below
+        table[at + U1] = below
 
 
 @Native

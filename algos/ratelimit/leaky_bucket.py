@@ -17,16 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import U64
+from algos._bits import U1, U64
 from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Bucket, Kernels, whole_numbers
 from algos.ratelimit._loops import MAX_COST, NEVER, OWN, alone, run, run_all, whole
-from algos.ratelimit._table import NEXT
 
 NUMERATOR, PARTS, BURST = range(OWN, OWN + 3)
 """Words of the state: a, b, and the burst."""
-THEN, LEVEL = NEXT, U64(2) * NEXT
+THEN, LEVEL = U1, U64(2)
 U0 = U64(0)
 
 

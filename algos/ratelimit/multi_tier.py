@@ -23,7 +23,6 @@ from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Kernels, Limiter
 from algos.ratelimit._loops import MAX_COST, MAX_TIME, NEVER, OWN, alone, run, run_all, whole
 from algos.ratelimit._rate import SECOND, check_burst, interval
-from algos.ratelimit._table import NEXT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 TIERS = OWN
 EACH, PARTS, BURST, TIER_WORDS = range(4)
 """Words of the state: how many tiers there are; and from ``OWN + 1`` on for each a, b and the burst."""
-THEN, LEVELS = NEXT, U64(2) * NEXT
+THEN, LEVELS = U1, U64(2)
 U0 = U64(0)
 MAX_TIERS = 8
 
@@ -62,7 +61,7 @@ def _level(state: Any, table: Any, at: Any, now: Any, i: Any) -> Any:
     if table[at] <= now:
         return U0
     _, parts, _ = _tier(state, i)
-    level, then = table[at + LEVELS + i * NEXT], table[at + THEN]
+    level, then = table[at + LEVELS + i], table[at + THEN]
     # The product may be more than a word, but then the bucket is empty.
     since = now - then
     passed = level if parts == U1 else level // parts
@@ -90,7 +89,7 @@ def _decide(rule: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) ->
         if allowed:
             level += cost * each
             if commit:
-                table[at + LEVELS + i * NEXT] = level
+                table[at + LEVELS + i] = level
         remaining = min(remaining, np.int64((burst * each - level) // each))
         reset = max(reset, whole(parts, level))
     if allowed & commit:
@@ -107,7 +106,7 @@ def _refund(state: Any, table: Any, at: Any, now: Any, cost: Any) -> None:
         each, parts, burst = _tier(state, i)
         level = _level(state, table, at, now, i)
         level -= min(level, min(cost, burst) * each)
-        table[at + LEVELS + i * NEXT] = level
+        table[at + LEVELS + i] = level
         reset = max(reset, whole(parts, level))
     table[at], table[at + THEN] = now + reset, now
 

@@ -22,10 +22,9 @@ from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Kernels, Window
 from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all
-from algos.ratelimit._table import NEXT
 
 LIMIT, PERIOD = range(OWN, OWN + 2)
-COUNTS = NEXT
+COUNTS = U1
 U0, U2, HALF, LOWER = U64(0), U64(2), U64(32), U64(0xFFFF_FFFF)
 
 

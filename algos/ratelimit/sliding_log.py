@@ -17,10 +17,9 @@ from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Kernels, Window
 from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all
-from algos.ratelimit._table import NEXT
 
 LIMIT, PERIOD = range(OWN, OWN + 2)
-RING, RING_AT = NEXT, U64(2) * NEXT
+RING, RING_AT = U1, U64(2)
 U0, HALF, LOWER = U64(0), U64(32), U64(0xFFFF_FFFF)
 
 
@@ -42,7 +41,7 @@ def _left(rule: Any, table: Any, at: Any, now: Any) -> Any:
         return U0, U0, now
     start, count = table[at + RING] >> HALF, table[at + RING] & LOWER
     now = max(now, table[at] - period)  # the time of the last
-    while count > U0 and table[at + RING_AT + start * NEXT] + period <= now:
+    while count > U0 and table[at + RING_AT + start] + period <= now:
         start, count = start + U1, count - U1
         if start == limit:
             start = U0
@@ -60,7 +59,7 @@ def _decide(rule: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) ->
         if cost <= limit:
             last = start + count + cost - limit - U1  # the last of those that have to leave
             last -= limit if last >= limit else U0
-            retry = np.int64(table[at + RING_AT + last * NEXT] + period - now)
+            retry = np.int64(table[at + RING_AT + last] + period - now)
     reset = table[at] - now if count else U0
     if allowed & (cost > U0):
         reset = period
@@ -69,7 +68,7 @@ def _decide(rule: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) ->
             for i in range(cost):
                 slot = start + count - U1 - i
                 slot -= limit if slot >= limit else U0
-                table[at + RING_AT + slot * NEXT] = now
+                table[at + RING_AT + slot] = now
             table[at], table[at + RING] = now + period, (start << HALF) | count
     return allowed, np.int64(limit - count), retry, np.int64(reset)
 
@@ -84,7 +83,7 @@ def _refund(state: Any, table: Any, at: Any, now: Any, cost: Any) -> None:
     if count:
         last = start + count - U1
         last -= limit if last >= limit else U0
-        table[at] = table[at + RING_AT + last * NEXT] + period
+        table[at] = table[at + RING_AT + last] + period
 
 
 @kernel

@@ -21,11 +21,10 @@ from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Bucket, Kernels
 from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all, whole
-from algos.ratelimit._table import NEXT
 
 NUMERATOR, PARTS, BURST = range(OWN, OWN + 3)
 """Words of the state: a, b, and the burst."""
-TIME, BELOW, TOKENS = NEXT, U64(2) * NEXT, U64(3) * NEXT
+TIME, BELOW, TOKENS = U1, U64(2), U64(3)
 U0 = U64(0)
 
 
