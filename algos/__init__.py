@@ -8,9 +8,9 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 
-FAMILIES = ("hashing", "filters", "ids")
+FAMILIES = ("hashing", "filters", "ids", "ratelimit")
 
-__all__ = ["FAMILIES", "__version__", "filters", "hashing", "ids"]
+__all__ = ["FAMILIES", "__version__", "filters", "hashing", "ids", "ratelimit"]
 
 
 def __getattr__(name: str) -> object:

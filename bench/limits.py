@@ -1,12 +1,12 @@
 """Yardsticks: what this machine can do at most, with a state of the size that races.
 
-``prefetch limit`` prefetches one random cache line per item and, once it has come, reads one word of it:
-no structure that looks into its state once per key can be faster. (Prefetches alone are no limit: they may
-stop in L2, or be dropped when too many are under way.) ``plain loop`` is the split-block lookup as anyone
-would write it, hash, block, test, in one loop, and ``plain fuse loop`` that of the binary fuse: what the
-library's pipeline is worth. ``hash limit`` hashes the keys and does nothing with the hashes. ``copy limit``
-reads and writes as many bytes as the state has. ``new array`` allocates as many bytes as the answer has and
-fills them.
+``prefetch limit`` prefetches one random cache line per item and, once it has come, reads one word of it: no
+structure that looks into its state once per key can be faster. (Prefetches alone are no limit: they may stop
+in L2, or be dropped when too many are under way.) ``random reads`` reads such lines one after the other, as
+anyone would. ``plain loop`` is the split-block lookup as anyone would write it, hash, block, test, in one
+loop, and ``plain fuse loop`` that of the binary fuse: what the library's pipeline is worth. ``hash limit``
+hashes the keys and does nothing with the hashes. ``copy limit`` reads and writes as many bytes as the state
+has. ``new array`` allocates as many bytes as the answer has and fills them.
 """
 
 from __future__ import annotations
@@ -105,6 +105,26 @@ def prefetch_limit(nbytes: int, items: int, seed: int, *, whole: bool = False) -
         return [Slice(len(part), part) for part in parts]
 
     return _limit("prefetch limit", prefetch_lines, slices, lambda _: written(nbytes))
+
+
+@kernel
+def read_lines(table: Any, lines: Any) -> Any:
+    """Read a word of cache line ``lines[i]`` of a table of uint64, for each ``i``, as they come."""
+    total: Any = U64(0)
+    for i in range(U64(lines.size)):
+        total += table[lines[i] << U3]
+    return total
+
+
+def random_reads(nbytes: int, items: int, seed: int) -> Contestant:
+    """Race one read of a random line per item, as many at a time as the processor makes of a plain loop."""
+    lines = random_lines(nbytes, items, seed)
+
+    def slices(limit: int) -> list[Slice]:
+        parts = [lines[lo : lo + limit] for lo in range(0, items, limit)]
+        return [Slice(len(part), part) for part in parts]
+
+    return _limit("random reads", read_lines, slices, lambda _: written(nbytes))
 
 
 def plain_loop(keys: Any, fpr: float, slices: Slices) -> Contestant:

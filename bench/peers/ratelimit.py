@@ -12,16 +12,22 @@ without what validates a call. What they hold to is in docs/choose-limiters.md: 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from fractions import Fraction
 from functools import partial
 from math import gcd
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from algos.ratelimit import MultiTier
+from algos.ratelimit._limiter import Bucket
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from algos._variant import Variant
     from bench.schema import Role
 
+CAPACITY = 1_000_000
 ROOM = 2**40
 """Keys a store may hold that would else let go of limits in force."""
 
@@ -50,6 +56,30 @@ class Entry(ABC):
     @abstractmethod
     def make(self, rate: int, burst: int, period: int) -> Asked:
         """Return a new limiter."""
+
+
+class Ours(Entry):
+    """A limiter of this library; a new one appears here by itself. A window has ``burst`` a period of so long."""
+
+    role: Role = "ours"
+
+    def __init__(self, variant: Variant, name: str = "") -> None:
+        self.name, self.cls = name or variant.name, variant.load()
+        self.bursts = issubclass(self.cls, (Bucket, MultiTier))
+
+    def limiter(self, rate: int, burst: int, period: int, capacity: int = CAPACITY) -> Any:
+        """Return a new limiter, for so many keys where it has to know."""
+        if self.cls is MultiTier:
+            return self.cls(
+                [(rate, burst, period), (100 * rate, 100 * burst, 60 * period)], capacity=capacity
+            )
+        if self.bursts:
+            return self.cls(rate, burst, period, capacity=capacity)
+        return self.cls(burst, Fraction(burst * period, rate), capacity=capacity)
+
+    def make(self, rate: int, burst: int, period: int) -> Asked:
+        limiter = self.limiter(rate, burst, period)
+        return Asked(limiter.allow, lambda keys: limiter.allow_many(keys).allowed, limiter)
 
 
 # ---------------------------------------------------------------------------------------------------

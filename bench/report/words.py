@@ -24,15 +24,20 @@ OPS = {
     "first_call": "First call",
     "take": "Mint a batch",
     "next": "Mint, one id a call",
+    "allow_many": "Decide on a batch",
+    "allow": "Decide, one request a call",
     "read": "Read",
     "name": "Name",
 }
 INPUTS = {"favourite": "", "numpy": "from a NumPy array", "arrow": "from Arrow", "list": "from a list"}
+_LOADS = ("0.5", "0.9", "1", "1.1", "2")
 METRICS = {
     "fpr": "false-positive rate",
     "bytes": "memory",
     "leaf_miss_rate": "insertions that miss a B-tree's leaf (simulated)",
     "leaf_slack_rate": "B-tree's leaves left empty (simulated)",
+    **{f"over_admission_{load}_rate": f"wrongly allowed at load {load} (simulated)" for load in _LOADS},
+    **{f"denial_{load}_rate": f"wrongly denied at load {load} (simulated)" for load in _LOADS},
 }
 SHORT = {"fpr": "FPR"}
 SHARES = {"fpr", "rate", "error", "recall"}
