@@ -59,7 +59,7 @@ class Entry(ABC):
 
 
 class Ours(Entry):
-    """A limiter of this library; a new one appears here by itself. A window has ``burst`` a period of so long."""
+    """A limiter of this library; a new one appears here by itself. A window lets ``burst`` through at once."""
 
     role: Role = "ours"
 

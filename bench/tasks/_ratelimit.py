@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 RATE, BURST, PERIOD = 10, 20, 1
 REQUESTS, SKEW, SPACING_NS = 2_000_000, 1.1, 500
-"""Requests in the pool; the exponent of how they are spread over the keys; and from one to the next where they
-have times."""
+"""Requests in the pool; the exponent of their spread over the keys; and the time between two that have times."""
 SAMPLE = 2_000
 START_NS = 10**18
 FIRST_CALL = """\
@@ -215,7 +214,7 @@ OPERATIONS: dict[str, Callable[[Task, int], Iterator[Contestant]]] = {
 
 
 def exact(entry: Ours, answer: Any, part: Slice) -> Gate:
-    """Pass as many decisions as requests; and a new limiter's decisions on these if they are the rule's own."""
+    """Pass as many decisions as requests, and a new limiter that decides on these by the rule."""
     if len(answer.allowed) != part.items:
         return Gate(ok=False, detail=f"{len(answer.allowed)} decisions on {part.items} requests")
     keys, after = (column[:SAMPLE] for column in part.payload)
@@ -238,7 +237,7 @@ def rule(keys: list[int], times: list[int]) -> Iterator[bool]:
 
 
 def bounded(entry: Entry, answer: Any, part: Slice) -> Gate:
-    """Pass as many answers as requests; and a new limiter that allows a key its burst, and at most twice that."""
+    """Pass as many answers as requests, and a new limiter that allows a key its burst, at most twice."""
     if len(answer) != part.items:
         return Gate(ok=False, detail=f"{len(answer)} answers to {part.items} requests")
     keys = list(part.payload[:SAMPLE])
