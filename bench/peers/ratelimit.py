@@ -59,7 +59,7 @@ class Entry(ABC):
 
 
 class Ours(Entry):
-    """A limiter of this library; a new one appears here by itself. A window lets ``burst`` through at once."""
+    """A limiter of this library; a new one appears here by itself. A window lets ``burst`` pass at once."""
 
     role: Role = "ours"
 

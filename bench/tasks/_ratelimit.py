@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 RATE, BURST, PERIOD = 10, 20, 1
 REQUESTS, SKEW, SPACING_NS = 2_000_000, 1.1, 500
-"""Requests in the pool; the exponent of their spread over the keys; and the time between two that have times."""
+"""Requests in the pool; the exponent of their spread over the keys; the time between two that have times."""
 SAMPLE = 2_000
 START_NS = 10**18
 FIRST_CALL = """\
