@@ -366,6 +366,27 @@ def as_text(typingctx: Any, data: Any, start: Any, size: Any) -> Any:
 
 
 @intrinsic
+def as_flag_and_numbers(typingctx: Any, flag: Any, numbers: Any) -> Any:
+    """Return a ``tuple`` of a ``bool`` and so many ``int``, from an int64 each."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pyapi = context.get_python_api(builder)
+        yes, no = (pyapi.get_c_object(f"_Py_{name}Struct") for name in ("True", "False"))
+        first = builder.select(args[0], yes, no)
+        pyapi.incref(first)
+        rest = [
+            _call(builder, "PyLong_FromLongLong", _I64, number)
+            for number in cgutils.unpack_tuple(builder, args[1])
+        ]
+        made = _call(builder, "PyTuple_New", _I64, _I64(1 + len(rest)))
+        for at, item in enumerate([builder.ptrtoint(first, _I64), *rest]):
+            _call(builder, "PyTuple_SetItem", _I32, made, _I64(at), item)
+        return made
+
+    return types.uint64(types.boolean, numbers), codegen
+
+
+@intrinsic
 def new_list(typingctx: Any, size: Any) -> Any:
     """Return a list of so many objects yet to be put into it."""
 

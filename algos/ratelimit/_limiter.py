@@ -84,24 +84,19 @@ class Limiter(Exclusive, ABC):
 
     __slots__ = ("_hasher", "_table", "capacity", "limit", "when_full")
     _kernels: ClassVar[Kernels]
+    _told: Any
     _VERSION = 1
     limit: int
 
     def _set_up(self, capacity: Any, when_full: Any, width: int, words: tuple[int, ...]) -> None:
         """Begin without keys: ``width`` words for each, and the words of the variant."""
-        capacity = integer("capacity", capacity)
-        if not 1 <= capacity <= MAX_KEYS:
-            raise ValueError(
-                f"capacity={capacity} is outside 1..2**36; plan for the keys that are live at once"
-            )
-        if when_full not in {"deny", "allow"}:
-            raise ValueError(f"when_full={when_full!r} is not 'deny' or 'allow'")
-        self.capacity, self.when_full = capacity, when_full
+        self.capacity = capacity = check_capacity(capacity)
+        self.when_full = check_when_full(when_full)
         buckets = math.ceil(capacity / LOAD / SLOTS) + 1
         self._table = aligned_zeros((buckets + 1) * SLOTS * (1 + width) + 2 * int(BLOCK), np.uint64)
         offset = time.time_ns() - time.monotonic_ns()
-        ours = (NOBODYS, offset, 0, 0, buckets, width, int(when_full == "allow"))
-        self._hold((*ours, *words))
+        wait = math.ceil(self.window_ns / self.limit)
+        self._hold((NOBODYS, offset, 0, 0, buckets, width, int(when_full == "allow"), wait, *words))
         self._use_secret(secrets.randbits(128))
 
     def _use_secret(self, secret: int) -> None:
@@ -167,6 +162,12 @@ class Limiter(Exclusive, ABC):
 
     # Requests
 
+    def _decide(self, hashes: Any, nows: Any, costs: Any, allowed: Any) -> None:
+        self._kernels.allow(self._state, self._table, hashes, nows, costs, allowed)
+
+    def _explain(self, hashes: Any, nows: Any, costs: Any, count: bool, allowed: Any, numbers: Any) -> None:
+        self._kernels.explain(self._state, self._table, hashes, nows, costs, count, allowed, numbers)
+
     def allow_many(
         self,
         keys: Any,
@@ -190,21 +191,26 @@ class Limiter(Exclusive, ABC):
         with self._alone():
             nows = self._times(now_ns, n)
             if fields == "allowed":
-                self._kernels.allow(self._state, self._table, hashes, nows, costs, allowed)
+                self._decide(hashes, nows, costs, allowed)
             else:
-                self._kernels.explain(self._state, self._table, hashes, nows, costs, True, allowed, numbers)
+                self._explain(hashes, nows, costs, True, allowed, numbers)
         return Decisions(allowed, self.limit, *(numbers if fields == "all" else ()))
 
     def _allow_one(self, key: Any, cost: int = 1, now_ns: int | None = None) -> bool:
         """Tell whether a request of ``key`` is allowed, and if so count it. O(1). Safe from many threads."""
-        return self.check(key, cost, now_ns).allowed
+        return self._explain_one(key, cost, now_ns, count=True).allowed
 
     def check(self, key: Any, cost: int = 1, now_ns: int | None = None) -> Decision:
         """Decide as ``allow`` does, and say what remains and how long to wait."""
-        return self._explain_one(key, cost, now_ns, count=True)
+        found = self._told(key, cost) if now_ns is None else self._told(key, cost, now_ns)
+        return Decision(found[0], self.limit, found[1], found[2], found[3])
+
+    def _check_one(self, key: Any, cost: int = 1, now_ns: int | None = None) -> tuple[bool, int, int, int]:
+        found = self._explain_one(key, cost, now_ns, count=True)
+        return (found[0], *found[2:])
 
     def peek(self, key: Any, cost: int = 1, now_ns: int | None = None) -> Decision:
-        """Say what ``check`` would, and count nothing."""
+        """Say what ``check`` would, and count nothing; with ``cost=0`` it says how a key stands."""
         return self._explain_one(key, cost, now_ns, count=False)
 
     def _explain_one(self, key: Any, cost: Any, now_ns: Any, *, count: bool) -> Decision:
@@ -212,7 +218,7 @@ class Limiter(Exclusive, ABC):
         allowed, numbers = np.empty(1, np.bool_), np.empty((3, 1), np.int64)
         with self._alone():
             nows = self._times(now_ns, 1)
-            self._kernels.explain(self._state, self._table, hashes, nows, costs, count, allowed, numbers)
+            self._explain(hashes, nows, costs, count, allowed, numbers)
         return Decision(bool(allowed[0]), self.limit, *map(int, numbers[:, 0]))
 
     def reset(self, key: Any) -> None:
@@ -233,18 +239,19 @@ class Limiter(Exclusive, ABC):
     def headers(self, decision: Decision, *, name: str = "default", legacy: bool = False) -> dict[str, str]:
         """Return the HTTP fields of a decision.
 
-        ``RateLimit`` and ``RateLimit-Policy`` as in draft-ietf-httpapi-ratelimit-headers-10; ``Retry-After``
-        where it is not allowed, in seconds rounded up, so that who waits as long is not refused again; and
-        ``X-RateLimit-*`` where old clients want them.
+        ``RateLimit`` and ``RateLimit-Policy`` as in draft-ietf-httpapi-ratelimit-headers-10, with the time
+        until more is available; ``Retry-After`` where it is not allowed, in seconds rounded up, so that who
+        waits as long is not refused again; and ``X-RateLimit-*`` where old clients want them.
         """
         if not name.isascii() or not name.isprintable() or '"' in name or "\\" in name:
             raise ValueError(f"name={name!r} is not printable ASCII without quotes and backslashes")
-        wait = _seconds(decision.reset_after_ns if decision.allowed else decision.retry_after_ns)
+        never = not decision.allowed and decision.retry_after_ns < 0
+        wait = _seconds(self._more_after(decision) if decision.allowed else decision.retry_after_ns)
         fields = {
             "RateLimit-Policy": f'"{name}";q={decision.limit};w={_seconds(self.window_ns)}',
-            "RateLimit": f'"{name}";r={decision.remaining};t={wait}',
+            "RateLimit": f'"{name}";r={decision.remaining}' + ("" if never else f";t={wait}"),
         }
-        if not decision.allowed and decision.retry_after_ns >= 0:
+        if not decision.allowed and not never:
             fields["Retry-After"] = str(wait)
         if legacy:
             fields |= {
@@ -253,6 +260,10 @@ class Limiter(Exclusive, ABC):
                 "X-RateLimit-Reset": str(wait),
             }
         return fields
+
+    def _more_after(self, decision: Decision) -> int:
+        """Return when one request more than remain will be allowed, at the latest, in nanoseconds."""
+        return decision.reset_after_ns
 
     # Bytes
 
@@ -351,6 +362,10 @@ class Bucket(Limiter):
         """The time in which a spent burst is regained, in nanoseconds, rounded up."""
         return math.ceil(self.burst * self.interval_ns)
 
+    def _more_after(self, decision: Decision) -> int:
+        taken = self.burst - decision.remaining
+        return max(0, decision.reset_after_ns - math.floor((taken - 1) * self.interval_ns)) if taken else 0
+
     def _parameters(self) -> dict[str, int]:
         a, b = self.interval_ns.as_integer_ratio()
         return {"numerator": a, "denominator": b, "burst": self.burst}
@@ -395,6 +410,22 @@ class Window(Limiter):
     def _made_from(cls, parameters: _state.Parameters, common: dict[str, Any]) -> Self:
         period = Fraction(parameters.integer("period_ns", 1, MAX_TIME), SECOND)
         return cls(parameters.integer("limit", 1, cls.MAX_LIMIT), period, **common)
+
+
+def check_capacity(capacity: Any) -> int:
+    """Return how many keys may be live at once."""
+    capacity = integer("capacity", capacity)
+    if not 1 <= capacity <= MAX_KEYS:
+        raise ValueError(f"capacity={capacity} is outside 1..2**36; plan for the keys that are live at once")
+    return capacity
+
+
+def check_when_full(when_full: Any) -> WhenFull:
+    """Return what a key without a place is told."""
+    if when_full not in {"deny", "allow"}:
+        raise ValueError(f"when_full={when_full!r} is not 'deny' or 'allow'")
+    answer: WhenFull = when_full
+    return answer
 
 
 def _seconds(ns: int) -> int:

@@ -18,11 +18,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from algos._bits import U1, U64, borrowed
 from algos._fastcall import (
     INT,
     NONE,
     as_bool,
+    as_flag_and_numbers,
     key_of,
     kind_of,
     monotonic_ns,
@@ -32,12 +35,12 @@ from algos._fastcall import (
 )
 from algos._jit import inlined
 from algos.hashing.siphash import siphash, siphash_word
-from algos.ratelimit._table import NOWHERE, bucket_words, fetch, find_ahead, place, state_of
+from algos.ratelimit._table import NOWHERE, bucket_words, fetch, find_ahead, free_slot, place, state_of
 
-BUSY, CLOCK, OFFSET, KEY_LOW, KEY_HIGH, BUCKETS, WIDTH, FULL, OWN = range(9)
+BUSY, CLOCK, OFFSET, KEY_LOW, KEY_HIGH, BUCKETS, WIDTH, FULL, WAIT, OWN = range(10)
 """Words of the state: whether a batch is at it; whose clock decides; what the monotonic clock lacks; the
 secret of the hash; the buckets of the table and the words of a key's state; whether keys without a place are
-allowed; and where the words of a variant begin."""
+allowed, and how long they are told to wait if not; and where the words of a variant begin."""
 NOBODYS, OURS, CALLERS = 0, 1, 2
 """Whose clock: nobody's yet, this library's, or that of the times given."""
 NEVER = -1
@@ -54,6 +57,13 @@ def whole(parts: Any, total: Any) -> Any:
     if parts == U1:
         return total
     return (total + parts - U1) // parts
+
+
+@inlined
+def without_place(state: Any) -> Any:
+    """Return what remains for a key without a place, and the times that it has to wait."""
+    wait = np.int64(0) if state[FULL] != U0 else np.int64(state[WAIT])
+    return np.int64(0), wait, wait
 
 
 @inlined
@@ -123,17 +133,53 @@ def run_all(
         for i in range(lo, min(lo + BLOCK, n)):
             slot, now = table[found + i - lo], nows[i * each_now]
             if slot == NOWHERE or table[slot] != hashes[i]:
+                dead = threshold(numbers, now)
                 if commit:
-                    slot = place(table, buckets, width, hashes[i], threshold(numbers, now))
-                else:
+                    slot = place(table, buckets, width, hashes[i], dead)
+                elif free_slot(table, buckets, width, hashes[i], dead) != NOWHERE:
                     slot = buckets * bucket_words(width)  # behind the last bucket: zeros
+                else:
+                    slot = NOWHERE
             if slot == NOWHERE:
-                allowed[i], fields[0, i], fields[1, i], fields[2, i] = full, 0, 0, 0
+                allowed[i] = full
+                fields[0, i], fields[1, i], fields[2, i] = without_place(state)
             else:
                 at = state_of(slot, width)
                 answer = decide(numbers, table, at, now, costs[i * each_cost], commit)
                 allowed[i], fields[0, i], fields[1, i], fields[2, i] = answer
         found, other = other, found
+
+
+@inlined
+def _asked(state: Any, arguments: Any, count: Any, names: Any) -> Any:
+    """Read the arguments ``key, cost, now_ns``, of which the last two may lack.
+
+    Return whether they are plain, the key's hash, cost and time.
+    """
+    if (names != U0) | (count == U0) | (count > U64(3)) | (state[BUSY] != U0):
+        return False, U0, U0, U0
+    key, cost, now = key_of(arguments, 0), U1, U0
+    if (kind_of(key) == NONE) | (state[CLOCK] != U64(CALLERS if count == U64(3) else OURS)):
+        return False, U0, U0, U0
+    if count > U1:
+        given = key_of(arguments, 1)
+        if (kind_of(given) != INT) | (word_of(given) > U64(MAX_COST)):
+            return False, U0, U0, U0
+        cost = word_of(given)
+    if count == U64(3):
+        given = key_of(arguments, 2)
+        if (kind_of(given) != INT) | (word_of(given) >= U64(MAX_TIME)):
+            return False, U0, U0, U0
+        now = word_of(given)
+    else:
+        now = monotonic_ns()
+        if now == U0:  # there is none to be read here
+            return False, U0, U0, U0
+        now += state[OFFSET]
+    secret = state[KEY_LOW], state[KEY_HIGH]
+    if kind_of(key) == INT:
+        return True, siphash_word(word_of(key), secret, 1, 3), cost, now
+    return True, siphash(text_of(key), U0, size_of(key), secret, 1, 3), cost, now
 
 
 @inlined
@@ -147,35 +193,37 @@ def alone(
     count: Any,
     names: Any,
 ) -> Any:
-    """Answer ``allow(key, cost, now_ns)``, of which the last two may lack: an object, or 0 if not here."""
-    if (names != U0) | (count == U0) | (count > U64(3)) | (state[BUSY] != U0):
+    """Answer ``allow(key, cost, now_ns)``: an object, or 0 if not here."""
+    plain, h, cost, now = _asked(state, arguments, count, names)
+    if not plain:
         return U0
-    key, cost, now = key_of(arguments, 0), U1, U0
-    if (kind_of(key) == NONE) | (state[CLOCK] != U64(CALLERS if count == U64(3) else OURS)):
-        return U0
-    if count > U1:
-        given = key_of(arguments, 1)
-        if (kind_of(given) != INT) | (word_of(given) > U64(MAX_COST)):
-            return U0
-        cost = word_of(given)
-    if count == U64(3):
-        given = key_of(arguments, 2)
-        if (kind_of(given) != INT) | (word_of(given) >= U64(MAX_TIME)):
-            return U0
-        now = word_of(given)
-    else:
-        now = monotonic_ns()
-        if now == U0:  # there is none to be read here
-            return U0
-        now += state[OFFSET]
-    secret = state[KEY_LOW], state[KEY_HIGH]
-    if kind_of(key) == INT:
-        h = siphash_word(word_of(key), secret, 1, 3)
-    else:
-        h = siphash(text_of(key), U0, size_of(key), secret, 1, 3)
     numbers = rule(state)
     slot = place(table, state[BUCKETS], state[WIDTH], h, threshold(numbers, now))
     if slot == NOWHERE:
         return as_bool(state[FULL] != U0)
     at = state_of(slot, state[WIDTH])
     return as_bool(decide(numbers, table, at, now, cost, True)[0])
+
+
+@inlined
+def told(
+    rule: Any,
+    threshold: Any,
+    decide: Any,
+    state: Any,
+    table: Any,
+    arguments: Any,
+    count: Any,
+    names: Any,
+) -> Any:
+    """Answer ``check(key, cost, now_ns)``: a tuple of a bool, what remains, and the times to wait."""
+    plain, h, cost, now = _asked(state, arguments, count, names)
+    if not plain:
+        return U0
+    numbers = rule(state)
+    slot = place(table, state[BUCKETS], state[WIDTH], h, threshold(numbers, now))
+    if slot == NOWHERE:
+        return as_flag_and_numbers(state[FULL] != U0, without_place(state))
+    at = state_of(slot, state[WIDTH])
+    allowed, remaining, retry, reset = decide(numbers, table, at, now, cost, True)
+    return as_flag_and_numbers(allowed, (remaining, retry, reset))

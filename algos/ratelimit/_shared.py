@@ -1,14 +1,17 @@
 """Limiters in memory that processes share: one limit for all workers of a server, by compare-and-swap.
 
-The state of a key is one word, and who changes it swaps it for the new one if it still is what was decided on;
-else another process was faster, and one decides anew. Nobody waits for anybody, but for who takes a slot for a
-new key: that is done by one process at a time in each of the table's stripes, which hold all places of a key::
+The state of a key is one word, and who changes it swaps it for the new one if it still is what was decided
+on; else another process was faster, and one decides anew. Nobody waits for anybody, but for who takes a slot
+for a new key: that is done by one process at a time in each of the table's stripes, which hold all places of
+a key::
 
-    memory    |  header, 64 words  |  locks of the stripes, a cache line each  |  buckets as in ``_table.py``  |
+    memory    |  header, 64 words  |  locks of the stripes, a cache line each  |  buckets as in ``_table.py``
+    |
 
-A slot changes hands in three steps: its word, which is dead, is swapped for ``TAKEN``; its key becomes the new
-one; its word is set. Who finds a key reads the word first and then the key again, so a word swapped is the
-key's. A lock has the number of its process: of one that died the next to wait lets go, and frees what it took.
+A slot changes hands in three steps: its word, which is dead, is swapped for ``TAKEN``; its key becomes the
+new one; its word is set. Who finds a key reads the word first and then the key again, so a word swapped is
+the key's. A lock has the number of its process: of one that died the next to wait lets go, and frees what it
+took.
 
 There is a rule as elsewhere, and two inlined functions of words::
 
@@ -18,30 +21,46 @@ There is a rule as elsewhere, and two inlined functions of words::
 
 from __future__ import annotations
 
+import math
 import os
+import secrets
+import sys
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+import zlib
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 
 from algos._bits import U1, U64, borrowed, item_pointer, mulhi, prefetch, rotl, trailing_zeros
-from algos._fastcall import INT, NONE, as_bool, key_of, kind_of, monotonic_ns, size_of, text_of, word_of
-from algos._jit import inlined, primitive
+from algos._fastcall import (
+    INT,
+    NONE,
+    as_bool,
+    as_flag_and_numbers,
+    key_of,
+    kind_of,
+    monotonic_ns,
+    size_of,
+    text_of,
+    word_of,
+)
+from algos._jit import inlined, kernel, primitive
 from algos.hashing.siphash import siphash, siphash_word
-from algos.ratelimit._limiter import Limiter, whole_numbers
-from algos.ratelimit._loops import BUSY, CLOCK, FULL, KEY_HIGH, KEY_LOW, MAX_COST, OFFSET, OURS, OWN
-from algos.ratelimit._table import NOWHERE, SLOTS, at_most, equal
+from algos.ratelimit._limiter import Limiter, check_capacity, check_when_full, whole_numbers
+from algos.ratelimit._loops import BUSY, FULL, KEY_HIGH, KEY_LOW, MAX_COST, OFFSET, OURS, OWN, without_place
+from algos.ratelimit._table import LOAD, NOWHERE, SLOTS, at_most, equal
 
 if TYPE_CHECKING:
-    from multiprocessing.shared_memory import SharedMemory
+    from collections.abc import Callable
 
+_MAGIC = int.from_bytes(b"HOTPATHs", "little")
 MAGIC, READY, SECRET, CREATED, RULE = 0, 1, 2, 4, 8
 """Words of the header: whose it is; whether it is complete; two of the secret; what is added to the monotonic
 clock, and what that said when the memory was first used; and the numbers of the rule from ``RULE`` on."""
 HEADER, LINE = 64, 8
-STRIPES, PER_STRIPE, PROCESS, SHARED = OWN, OWN + 1, OWN + 2, OWN + 3
+STRIPES, PER_STRIPE, PROCESS, FIRST = OWN, OWN + 1, OWN + 2, OWN + 3
 """Words of the state: how many stripes, and buckets of each; the process; and where the variant's begin."""
 MOST_STRIPES, BUCKETS_OF_A_STRIPE = 256, 64
 TAKEN = U64(0xFFFF_FFFF_FFFF_FFFF)
@@ -49,7 +68,8 @@ TAKEN = U64(0xFFFF_FFFF_FFFF_FFFF)
 SPINS = 2_000
 PATIENCE_S = 10.0
 U0, _HALF, _SLOTS, _BUCKET = U64(0), U64(32), U64(SLOTS), U64(2 * SLOTS)
-DENIED, ALLOWED, STUCK = 0, 1, 2
+DENIED, ALLOWED, FULL_UP, STUCK = range(4)
+"""Answers; the third, that a new key has no place, the fourth, that somebody keeps what one needs."""
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -156,10 +176,7 @@ def _take(state: Any, table: Any, h: Any, threshold: Any, word: Any) -> Any:
 
 @inlined
 def ask(rule: Any, step: Any, threshold: Any, state: Any, table: Any, h: Any, now: Any, cost: Any) -> Any:
-    """Decide on a request and count it; return the answer and the word then.
-
-    ``STUCK`` where a lock or a slot stays taken: it may be that who took it is no more.
-    """
+    """Decide on a request and count it; return the answer and the word then."""
     numbers, lock = rule(state), U64(HEADER) + _stripe(state, h) * U64(LINE)
     for _ in range(SPINS):
         slot = find(state, table, h)
@@ -184,7 +201,7 @@ def ask(rule: Any, step: Any, threshold: Any, state: Any, table: Any, h: Any, no
         if placed:
             return ALLOWED, then
         if not there:
-            return (ALLOWED if state[FULL] != U0 else DENIED), U0
+            return FULL_UP, U0
     return STUCK, U0
 
 
@@ -220,6 +237,11 @@ def run_shared(
             answer, word = ask(rule, step, threshold, state, table, h, now, cost)
             if answer == STUCK:
                 return i
+            if answer == FULL_UP:
+                allowed[i] = state[FULL] != U0
+                if told:
+                    fields[0, i], fields[1, i], fields[2, i] = without_place(state)
+                continue
             allowed[i] = answer == ALLOWED
         else:
             slot = find(state, table, h)
@@ -233,55 +255,254 @@ def run_shared(
 
 
 @inlined
+def _asked(state: Any, arguments: Any, count: Any, names: Any) -> Any:
+    """Read the arguments ``key, cost``; return whether they are plain, the key's hash, cost and time."""
+    now = monotonic_ns()
+    if (names != U0) | (count == U0) | (count > U64(2)) | (state[BUSY] != U0) | (now == U0):
+        return False, U0, U0, U0
+    key, cost = key_of(arguments, 0), U1
+    if kind_of(key) == NONE:
+        return False, U0, U0, U0
+    if count == U64(2):
+        given = key_of(arguments, 1)
+        if (kind_of(given) != INT) | (word_of(given) > U64(MAX_COST)):
+            return False, U0, U0, U0
+        cost = word_of(given)
+    secret = state[KEY_LOW], state[KEY_HIGH]
+    if kind_of(key) == INT:
+        return True, siphash_word(word_of(key), secret, 1, 3), cost, now + state[OFFSET]
+    return True, siphash(text_of(key), U0, size_of(key), secret, 1, 3), cost, now + state[OFFSET]
+
+
+@inlined
 def alone_shared(
+    rule: Any, step: Any, threshold: Any, state: Any, table: Any, arguments: Any, count: Any, names: Any
+) -> Any:
+    """Answer ``allow(key, cost)``: an object, or 0 if not here."""
+    plain, h, cost, now = _asked(state, arguments, count, names)
+    if not plain:
+        return U0
+    answer, _ = ask(rule, step, threshold, state, table, h, now, cost)
+    if answer == STUCK:
+        return U0
+    return as_bool((answer == ALLOWED) | ((answer == FULL_UP) & (state[FULL] != U0)))
+
+
+@inlined
+def told_shared(
     rule: Any,
     step: Any,
     threshold: Any,
+    tell: Any,
     state: Any,
     table: Any,
     arguments: Any,
     count: Any,
     names: Any,
 ) -> Any:
-    """Answer ``allow(key, cost)``, of which the last may lack: an object, or 0 if not here."""
-    if (names != U0) | (count == U0) | (count > U64(2)) | (state[BUSY] != U0):
+    """Answer ``check(key, cost)``: a tuple of a bool, what remains, and the times to wait."""
+    plain, h, cost, now = _asked(state, arguments, count, names)
+    if not plain:
         return U0
-    key, cost, now = key_of(arguments, 0), U1, monotonic_ns()
-    if (kind_of(key) == NONE) | (now == U0):
+    answer, word = ask(rule, step, threshold, state, table, h, now, cost)
+    if answer == STUCK:
         return U0
-    if count == U64(2):
-        given = key_of(arguments, 1)
-        if (kind_of(given) != INT) | (word_of(given) > U64(MAX_COST)):
-            return U0
-        cost = word_of(given)
-    secret = state[KEY_LOW], state[KEY_HIGH]
-    if kind_of(key) == INT:
-        h = siphash_word(word_of(key), secret, 1, 3)
-    else:
-        h = siphash(text_of(key), U0, size_of(key), secret, 1, 3)
-    answer, _ = ask(rule, step, threshold, state, table, h, now + state[OFFSET], cost)
-    return U0 if answer == STUCK else as_bool(answer == ALLOWED)
+    if answer == FULL_UP:
+        return as_flag_and_numbers(state[FULL] != U0, without_place(state))
+    return as_flag_and_numbers(answer == ALLOWED, tell(rule(state), word, now, cost, answer == ALLOWED))
+
+
+@inlined
+def give_back(rule: Any, less: Any, state: Any, table: Any, h: Any, now: Any, cost: Any) -> None:
+    """Take a cost from what a key has used: ``less(rule, word, now, cost)`` is the word then."""
+    for _ in range(SPINS):
+        slot = find(state, table, h)
+        if slot == NOWHERE:
+            return
+        word = read(table, slot + _SLOTS)
+        if word == TAKEN or read(table, slot) != h:
+            continue
+        if swap(table, slot + _SLOTS, word, less(rule(state), word, now, cost)):
+            return
+
+
+@kernel
+def _swap(table: Any, index: Any, old: Any, new: Any) -> Any:
+    return swap(table, U64(index), U64(old), U64(new))
+
+
+@kernel
+def _read(table: Any, index: Any) -> Any:
+    return read(table, U64(index))
+
+
+@kernel
+def _write(table: Any, index: Any, word: Any) -> None:
+    write(table, U64(index), U64(word))
+
+
+@kernel
+def _let_go(state: Any, table: Any, h: Any) -> None:
+    """Free what a process that is no more took in a key's stripe, and its lock."""
+    stripe, per = _stripe(state, h), state[PER_STRIPE]
+    first = U64(HEADER) + state[STRIPES] * U64(LINE) + stripe * per * _BUCKET
+    for bucket in range(per):
+        for slot in range(_SLOTS):
+            swap(table, first + bucket * _BUCKET + _SLOTS + slot, TAKEN, U0)
+    write(table, U64(HEADER) + stripe * U64(LINE), U0)
 
 
 # ---------------------------------------------------------------------------------------------------
 # The face
 
 
-def words_of(memory: Any) -> Any:
-    """View a writable buffer, or a ``SharedMemory``, as words."""
-    buffer = getattr(memory, "buf", memory)
+class SharedKernels(NamedTuple):
+    """The compiled functions of a variant."""
+
+    ask: Callable[
+        ..., Any
+    ]  # state, table, hashes, now, costs, commit, allowed, fields, start; where it ended
+    give_back: Callable[..., None]  # state, table, hash, now, cost
+
+
+class Shared(Limiter):
+    """A limiter in memory that processes share."""
+
+    __slots__ = ()
+    _again: tuple[tuple[Any, ...], str]
+    _memory: Any
+    _shared: ClassVar[SharedKernels]
+
+    @staticmethod
+    def size_of(capacity: int) -> int:
+        """Return how many bytes of memory so many keys need that are live at once."""
+        buckets = math.ceil(check_capacity(capacity) / LOAD / SLOTS) + 1
+        stripes = _stripes_of(buckets)
+        return 8 * (HEADER + stripes * (LINE + math.ceil(buckets / stripes) * int(_BUCKET)))
+
+    def _attach(self, memory: Any, when_full: Any, words: tuple[int, ...]) -> None:
+        """Take memory, and make what is in it the first time; the words are those of the rule."""
+        full = int(check_when_full(when_full) == "allow")
+        table = _words_of(memory)
+        stripes, per = _stripes_in(len(table))
+        self._memory, self._table, self.when_full = memory, table, when_full
+        self.capacity = int(stripes * per * SLOTS * LOAD)
+        rule = (zlib.crc32(type(self).__name__.encode()), full, *words)
+        if _swap(table, MAGIC, 0, _MAGIC):
+            secret = secrets.randbits(128)
+            offset = time.time_ns() - time.monotonic_ns()
+            table[SECRET : SECRET + 2] = secret & (1 << 64) - 1, secret >> 64
+            table[CREATED : CREATED + 2] = offset, time.monotonic_ns()
+            table[RULE : RULE + len(rule)] = rule
+            _write(table, READY, 1)
+        self._wait_until_made()
+        if tuple(map(int, table[RULE : RULE + len(rule)])) != rule:
+            raise ValueError("the memory is a limiter's of another rule; all need the same arguments")
+        wait = math.ceil(self.window_ns / self.limit)
+        self._hold((OURS, self._offset() % 2**64, 0, 0, 0, 1, full, wait, stripes, per, os.getpid(), *words))
+        self._use_secret(int(table[SECRET]) | int(table[SECRET + 1]) << 64)
+
+    def _wait_until_made(self) -> None:
+        until = time.monotonic() + PATIENCE_S
+        if _read(self._table, MAGIC) != _MAGIC:
+            raise ValueError("the memory is not zero and no limiter's: give memory of its own")
+        while not _read(self._table, READY):
+            if time.monotonic() > until:
+                raise RuntimeError(f"who began with this memory did not end in {PATIENCE_S} s: make it anew")
+            time.sleep(0.001)
+
+    @abstractmethod
+    def _offset(self) -> int:
+        """Return what is added to the monotonic clock."""
+
+    def _forked(self) -> None:
+        super()._forked()
+        self._state[PROCESS] = os.getpid()
+
+    def _times(self, now_ns: Any, _n: int) -> Any:
+        if now_ns is not None:
+            raise ValueError("a shared limiter goes by the clock that all processes have: leave now_ns out")
+        return np.array([(time.monotonic_ns() + int(self._state[OFFSET])) % 2**64], np.uint64)
+
+    def _decide(self, hashes: Any, nows: Any, costs: Any, allowed: Any) -> None:
+        self._explain(hashes, nows, costs, True, allowed, np.empty((3, 0), np.int64))
+
+    def _explain(self, hashes: Any, nows: Any, costs: Any, count: bool, allowed: Any, numbers: Any) -> None:
+        at, until = 0, time.monotonic() + PATIENCE_S
+        given = self._state, self._table, hashes, nows[0], costs, count, allowed, numbers
+        while (at := int(self._shared.ask(*given, at))) < len(hashes):
+            self._wait_for(hashes[at], until)
+
+    def _wait_for(self, h: Any, until: float) -> None:
+        """Wait for who has taken a key's stripe; let go for one that died."""
+        lock = HEADER + int(h) * int(self._state[STRIPES]) // 2**64 * LINE
+        process = int(_read(self._table, lock))
+        if process and not _is_alive(process):
+            if _swap(self._table, lock, process, os.getpid()):
+                _let_go(self._state, self._table, h)
+        elif time.monotonic() > until:
+            raise RuntimeError(f"process {process} keeps this memory locked for {PATIENCE_S} s: end it")
+        else:
+            time.sleep(0.0001)
+
+    def reset(self, key: Any) -> None:
+        """Forget a key: its next request is as its first."""
+        self.refund(key, self.limit)
+
+    def refund(self, key: Any, cost: int = 1, now_ns: int | None = None) -> None:
+        """Give back what an allowed request of ``cost`` took, as if it had not been."""
+        costs = whole_numbers("cost", cost, 1, MAX_COST)
+        with self._alone():
+            now = self._times(now_ns, 1)[0]
+            self._shared.give_back(self._state, self._table, self._hash_of(key)[0], now, costs[0])
+
+    def to_bytes(self) -> bytes:
+        """Refuse: what is in memory is everybody's."""
+        raise TypeError("a shared limiter has no bytes of its own: copy its memory")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), self._memory, *self._again)
+
+
+def _made_again(cls: Any, memory: Any, given: tuple[Any, ...], when_full: str) -> Any:
+    return cls(memory, *given, when_full=when_full)
+
+
+def _is_alive(process: int) -> bool:
+    if sys.platform == "win32":  # where there is no asking without ending it
+        return True
     try:
-        view = memoryview(buffer).cast("B")
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+def _words_of(memory: Any) -> Any:
+    """View a ``SharedMemory``, or a writable buffer, as words."""
+    try:
+        view = memoryview(getattr(memory, "buf", memory)).cast("B")
     except TypeError:
         raise TypeError(f"memory must be a SharedMemory or a buffer, not {type(memory).__name__}") from None
     if view.readonly:
-        raise ValueError("memory is read-only; a limiter has to write to it")
+        raise ValueError("memory is read-only; a limiter writes to it")
     words = np.frombuffer(view[: len(view) // 8 * 8], np.uint64)
     if words.ctypes.data % 64:
-        raise ValueError("memory does not begin at a cache line; take SharedMemory or mmap")
+        raise ValueError("memory does not begin at a multiple of 64: take SharedMemory or mmap")
     return words
 
 
-def stripes_of(buckets: int) -> int:
-    """Return how many stripes so many buckets have: a power of two."""
-    return min(MOST_STRIPES, 1 << max(0, buckets // BUCKETS_OF_A_STRIPE).bit_length() - 1 if buckets >= 128 else 1)
+def _stripes_of(buckets: int) -> int:
+    """Return how many stripes so many buckets make: a power of two."""
+    return min(MOST_STRIPES, 1 << max(1, buckets // BUCKETS_OF_A_STRIPE).bit_length() - 1)
+
+
+def _stripes_in(words: int) -> tuple[int, int]:
+    """Return how many stripes there are in memory of so many words, and the buckets of each."""
+    stripes = _stripes_of((words - HEADER - LINE) // int(_BUCKET))
+    per = (words - HEADER - stripes * LINE) // (stripes * int(_BUCKET))
+    if per < 2:
+        raise ValueError(f"memory of {8 * words} bytes is too small: take size_of(capacity)")
+    return stripes, per

@@ -48,7 +48,7 @@ def _equal_twin(table: Any, base: Any, word: Any) -> Any:
 
 
 @primitive(_equal_twin)
-def _equal(typingctx: Any, table: Any, base: Any, word: Any) -> Any:
+def equal(typingctx: Any, table: Any, base: Any, word: Any) -> Any:
     """Return which of the eight words from ``base`` on are this one: a bit each."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -62,7 +62,7 @@ def _at_most_twin(table: Any, base: Any, word: Any) -> Any:
 
 
 @primitive(_at_most_twin)
-def _at_most(typingctx: Any, table: Any, base: Any, word: Any) -> Any:
+def at_most(typingctx: Any, table: Any, base: Any, word: Any) -> Any:
     """Return which of the eight words from ``base`` on are at most this one: a bit each."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -88,10 +88,10 @@ def state_of(slot: Any, width: Any) -> Any:
 def find(table: Any, buckets: Any, width: Any, h: Any) -> Any:
     """Return the slot of a key, or ``NOWHERE``."""
     base = mulhi(h, buckets) * bucket_words(width)
-    found = _equal(table, base, h)
+    found = equal(table, base, h)
     if found == U64(0):
         base = mulhi(rotl(h, _HALF), buckets) * bucket_words(width)
-        found = _equal(table, base, h)
+        found = equal(table, base, h)
         if found == U64(0):
             return NOWHERE
     return base + trailing_zeros(found)
@@ -101,11 +101,24 @@ def find(table: Any, buckets: Any, width: Any, h: Any) -> Any:
 def _dead(table: Any, base: Any, width: Any, threshold: Any) -> Any:
     """Return which slots of a bucket are dead: a bit each."""
     if width == U1:
-        return _at_most(table, base + _SLOTS, threshold)
+        return at_most(table, base + _SLOTS, threshold)
     found = U64(0)
     for slot in range(_SLOTS):
         found |= U64(table[base + _SLOTS + slot * width] <= threshold) << slot
     return found
+
+
+@inlined
+def free_slot(table: Any, buckets: Any, width: Any, h: Any, threshold: Any) -> Any:
+    """Return a slot for a new key, whose state is dead at ``threshold``, or ``NOWHERE``."""
+    size = bucket_words(width)
+    base, other = mulhi(h, buckets) * size, mulhi(rotl(h, _HALF), buckets) * size
+    free = _dead(table, base, width, threshold)
+    if free & (free - U1) == U64(0):  # one or none: the other may have more
+        rest = _dead(table, other, width, threshold)
+        if rest:
+            base, free = other, rest
+    return base + trailing_zeros(free) if free else NOWHERE
 
 
 @inlined
@@ -118,16 +131,9 @@ def place(table: Any, buckets: Any, width: Any, h: Any, threshold: Any) -> Any:
     slot = find(table, buckets, width, h)
     if slot != NOWHERE:
         return slot
-    size = bucket_words(width)
-    base, other = mulhi(h, buckets) * size, mulhi(rotl(h, _HALF), buckets) * size
-    free = _dead(table, base, width, threshold)
-    if free & (free - U1) == U64(0):  # one or none: the other may have more
-        rest = _dead(table, other, width, threshold)
-        if rest:
-            base, free = other, rest
-    if free == U64(0):
+    slot = free_slot(table, buckets, width, h, threshold)
+    if slot == NOWHERE:
         return NOWHERE
-    slot = base + trailing_zeros(free)
     table[slot] = h
     at = state_of(slot, width)
     for word in range(width):

@@ -16,7 +16,7 @@ from algos._bits import U1, U64
 from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Kernels, Window
-from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all
+from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all, told
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -84,6 +84,13 @@ def _allow_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     return answer or slowly(me, "_allow_one", arguments, count, names)
 
 
+@Native
+def _check_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    state, table = uint64s_of(me, _STATE), uint64s_of(me, _TABLE)
+    answer = told(_rule, _threshold, _decide, state, table, arguments, count, names)
+    return answer or slowly(me, "_check_one", arguments, count, names)
+
+
 class ConcurrencyLimiter(Window):
     """Limit keys to ``limit`` requests at a time.
 
@@ -116,6 +123,7 @@ class ConcurrencyLimiter(Window):
 
     _kernels = Kernels(_allow, _explain, _refund)
     allow = Method(_allow_alone, "_allow_one")
+    _told = Method(_check_alone, "_check_one")
     acquire = Method(_allow_alone, "_allow_one")
 
     def release(self, key: Any, cost: int = 1, now_ns: int | None = None) -> None:

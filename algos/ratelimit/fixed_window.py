@@ -16,7 +16,7 @@ from algos._bits import U1, U64
 from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Kernels, Window
-from algos.ratelimit._loops import MAX_TIME, NEVER, OWN, alone, run, run_all
+from algos.ratelimit._loops import MAX_TIME, NEVER, OWN, alone, run, run_all, told
 
 LIMIT, PERIOD, COUNT_BITS = range(OWN, OWN + 3)
 
@@ -79,6 +79,21 @@ def _allow_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     return answer or slowly(me, "_allow_one", arguments, count, names)
 
 
+@Native
+def _check_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    state, table = uint64s_of(me, _STATE), uint64s_of(me, _TABLE)
+    answer = told(_rule, _threshold, _decide, state, table, arguments, count, names)
+    return answer or slowly(me, "_check_one", arguments, count, names)
+
+
+def count_bits(limit: int, period_ns: int) -> int:
+    """Return how many bits of a word count requests; in the others there is room for any window's number."""
+    bits = limit.bit_length()
+    if bits + ((MAX_TIME - 1) // period_ns).bit_length() > 64:
+        raise ValueError(f"limit={limit} in {period_ns} ns does not fit: take a longer period, or Gcra")
+    return bits
+
+
 class FixedWindow(Window):
     """Limit keys to ``limit`` requests in each ``period`` (seconds or a ``timedelta``) since 1970.
 
@@ -94,15 +109,11 @@ class FixedWindow(Window):
     __slots__ = ()
 
     def _layout(self) -> tuple[int, tuple[int, ...]]:
-        bits, windows = self.limit.bit_length(), (MAX_TIME - 1) // self._period
-        if bits + windows.bit_length() > 64:
-            raise ValueError(
-                f"limit={self.limit} in {self._period} ns does not fit: take a longer period, or Gcra"
-            )
-        return 1, (self.limit, self._period, bits)
+        return 1, (self.limit, self._period, count_bits(self.limit, self._period))
 
     _kernels = Kernels(_allow, _explain, _refund)
     allow = Method(_allow_alone, "_allow_one")
+    _told = Method(_check_alone, "_check_one")
 
 
 _STATE, _TABLE = place(FixedWindow, "_state"), place(FixedWindow, "_table")

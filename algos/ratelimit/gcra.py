@@ -22,7 +22,7 @@ from algos._bits import U1, U64
 from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Bucket, Kernels
-from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all
+from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all, told
 
 NUMERATOR, PARTS, T_NS, T_PARTS, BURST, BURST_NS, BURST_PARTS = range(OWN, OWN + 7)
 """Words of the state: a, b, and T and burst T as whole nanoseconds and b-ths; the burst."""
@@ -142,6 +142,13 @@ def _allow_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     return answer or slowly(me, "_allow_one", arguments, count, names)
 
 
+@Native
+def _check_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    state, table = uint64s_of(me, _STATE), uint64s_of(me, _TABLE)
+    answer = told(_rule, _threshold, _decide, state, table, arguments, count, names)
+    return answer or slowly(me, "_check_one", arguments, count, names)
+
+
 class Gcra(Bucket):
     """Limit keys to ``rate`` requests per ``period`` (seconds or a ``timedelta``), ``burst`` of them at once.
 
@@ -163,6 +170,7 @@ class Gcra(Bucket):
 
     _kernels = Kernels(_allow, _explain, _refund)
     allow = Method(_allow_alone, "_allow_one")
+    _told = Method(_check_alone, "_check_one")
 
 
 _STATE, _TABLE = place(Gcra, "_state"), place(Gcra, "_table")

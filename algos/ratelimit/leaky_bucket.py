@@ -21,7 +21,7 @@ from algos._bits import U1, U64
 from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Bucket, Kernels, whole_numbers
-from algos.ratelimit._loops import MAX_COST, NEVER, OWN, alone, run, run_all, whole
+from algos.ratelimit._loops import MAX_COST, NEVER, OWN, alone, run, run_all, told, whole
 
 NUMERATOR, PARTS, BURST = range(OWN, OWN + 3)
 """Words of the state: a, b, and the burst."""
@@ -99,6 +99,13 @@ def _allow_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     return answer or slowly(me, "_allow_one", arguments, count, names)
 
 
+@Native
+def _check_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    state, table = uint64s_of(me, _STATE), uint64s_of(me, _TABLE)
+    answer = told(_rule, _threshold, _decide, state, table, arguments, count, names)
+    return answer or slowly(me, "_check_one", arguments, count, names)
+
+
 class LeakyBucket(Bucket):
     """Limit keys to ``rate`` requests per ``period`` (seconds or a ``timedelta``): a meter, or a queue.
 
@@ -130,6 +137,7 @@ class LeakyBucket(Bucket):
 
     _kernels = Kernels(_allow, _explain, _refund)
     allow = Method(_allow_alone, "_allow_one")
+    _told = Method(_check_alone, "_check_one")
 
 
 _STATE, _TABLE = place(LeakyBucket, "_state"), place(LeakyBucket, "_table")

@@ -21,7 +21,7 @@ from algos._bits import U1, U64
 from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Kernels, Limiter
-from algos.ratelimit._loops import MAX_COST, MAX_TIME, NEVER, OWN, alone, run, run_all, whole
+from algos.ratelimit._loops import MAX_COST, MAX_TIME, NEVER, OWN, alone, run, run_all, told, whole
 from algos.ratelimit._rate import SECOND, check_burst, interval
 
 if TYPE_CHECKING:
@@ -130,6 +130,13 @@ def _allow_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     return answer or slowly(me, "_allow_one", arguments, count, names)
 
 
+@Native
+def _check_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    state, table = uint64s_of(me, _STATE), uint64s_of(me, _TABLE)
+    answer = told(_rule, _threshold, _decide, state, table, arguments, count, names)
+    return answer or slowly(me, "_check_one", arguments, count, names)
+
+
 class MultiTier(Limiter):
     """Limit keys to several rates at once: ``tiers`` of (rate, burst, period), at most eight; all or nothing.
 
@@ -163,8 +170,8 @@ class MultiTier(Limiter):
 
     @property
     def window_ns(self) -> int:
-        """The longest time in which a tier's burst is regained, in nanoseconds, rounded up."""
-        return max(math.ceil(burst * t) for t, burst in self.tiers)
+        """The time in which the least burst is regained, in nanoseconds, rounded up."""
+        return max(math.ceil(burst * t) for t, burst in self.tiers if burst == self.limit)
 
     def _parameters(self) -> dict[str, int]:
         made = {"tiers": len(self.tiers)}
@@ -182,6 +189,7 @@ class MultiTier(Limiter):
 
     _kernels = Kernels(_allow, _explain, _refund)
     allow = Method(_allow_alone, "_allow_one")
+    _told = Method(_check_alone, "_check_one")
 
 
 _STATE, _TABLE = place(MultiTier, "_state"), place(MultiTier, "_table")

@@ -21,7 +21,7 @@ from algos._bits import U1, U64
 from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Kernels, Window
-from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all
+from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all, told
 
 LIMIT, PERIOD = range(OWN, OWN + 2)
 COUNTS = U1
@@ -134,6 +134,13 @@ def _allow_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     return answer or slowly(me, "_allow_one", arguments, count, names)
 
 
+@Native
+def _check_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    state, table = uint64s_of(me, _STATE), uint64s_of(me, _TABLE)
+    answer = told(_rule, _threshold, _decide, state, table, arguments, count, names)
+    return answer or slowly(me, "_check_one", arguments, count, names)
+
+
 class SlidingCounter(Window):
     """Limit keys to about ``limit`` requests in any ``period`` (seconds or a ``timedelta``).
 
@@ -152,6 +159,7 @@ class SlidingCounter(Window):
 
     _kernels = Kernels(_allow, _explain, _refund)
     allow = Method(_allow_alone, "_allow_one")
+    _told = Method(_check_alone, "_check_one")
 
 
 _STATE, _TABLE = place(SlidingCounter, "_state"), place(SlidingCounter, "_table")

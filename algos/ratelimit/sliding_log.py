@@ -16,7 +16,7 @@ from algos._bits import U1, U64
 from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Kernels, Window
-from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all
+from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all, told
 
 LIMIT, PERIOD = range(OWN, OWN + 2)
 RING, RING_AT = U1, U64(2)
@@ -105,6 +105,13 @@ def _allow_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     return answer or slowly(me, "_allow_one", arguments, count, names)
 
 
+@Native
+def _check_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    state, table = uint64s_of(me, _STATE), uint64s_of(me, _TABLE)
+    answer = told(_rule, _threshold, _decide, state, table, arguments, count, names)
+    return answer or slowly(me, "_check_one", arguments, count, names)
+
+
 class SlidingLog(Window):
     """Limit keys to ``limit`` requests (1 to 65,535) in any ``period`` (seconds or a ``timedelta``).
 
@@ -130,6 +137,7 @@ class SlidingLog(Window):
 
     _kernels = Kernels(_allow, _explain, _refund)
     allow = Method(_allow_alone, "_allow_one")
+    _told = Method(_check_alone, "_check_one")
 
 
 _STATE, _TABLE = place(SlidingLog, "_state"), place(SlidingLog, "_table")

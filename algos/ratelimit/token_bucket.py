@@ -20,7 +20,7 @@ from algos._bits import U1, U64
 from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Bucket, Kernels
-from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all, whole
+from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all, told, whole
 
 NUMERATOR, PARTS, BURST = range(OWN, OWN + 3)
 """Words of the state: a, b, and the burst."""
@@ -116,6 +116,13 @@ def _allow_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     return answer or slowly(me, "_allow_one", arguments, count, names)
 
 
+@Native
+def _check_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    state, table = uint64s_of(me, _STATE), uint64s_of(me, _TABLE)
+    answer = told(_rule, _threshold, _decide, state, table, arguments, count, names)
+    return answer or slowly(me, "_check_one", arguments, count, names)
+
+
 class TokenBucket(Bucket):
     """Limit keys to ``rate`` requests per ``period`` (seconds or a ``timedelta``), ``burst`` of them at once.
 
@@ -135,6 +142,7 @@ class TokenBucket(Bucket):
 
     _kernels = Kernels(_allow, _explain, _refund)
     allow = Method(_allow_alone, "_allow_one")
+    _told = Method(_check_alone, "_check_one")
 
 
 _STATE, _TABLE = place(TokenBucket, "_state"), place(TokenBucket, "_table")
