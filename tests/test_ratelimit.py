@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import pickle
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from fractions import Fraction
@@ -17,6 +20,7 @@ from helpers import rng, scaled
 from hypothesis import given
 from hypothesis import strategies as st
 
+from algos.errors import CorruptDataError
 from algos.ratelimit import (
     VARIANTS,
     ConcurrencyLimiter,
@@ -29,6 +33,7 @@ from algos.ratelimit import (
     SlidingLog,
     TokenBucket,
 )
+from algos.ratelimit._loops import CLOCK, OURS
 from algos.ratelimit._table import SLOTS
 
 SECOND = 10**9
@@ -201,7 +206,7 @@ LIMITS: list[tuple[int, Any]] = [
     (7, 86_400),
     (2, Fraction(1, 10**9)),
 ]
-NAMES = [variant.name for variant in VARIANTS]
+NAMES = [variant.name for variant in VARIANTS if not variant.name.startswith("Shared")]
 
 
 def makers() -> list[Any]:
@@ -455,8 +460,86 @@ def test_a_full_table(policy: Any) -> None:
     if policy == "deny":
         assert first.sum() <= placed
         assert not again.any()
+        outside = int(keys[~first][0])
+        refused = limiter.check(outside, 1, now)
+        assert refused == limiter.peek(outside, 1, now) == limiter.check(outside, cost=1, now_ns=now)
+        assert refused.retry_after_ns == 3600 * SECOND
+        assert limiter.headers(refused)["Retry-After"] == "3600"
     later = limiter.allow_many(keys, now + 3600 * SECOND).allowed
     assert later.sum() >= first.sum() if policy == "deny" else later.all()
+
+
+@pytest.mark.parametrize("cls", [Gcra, FixedWindow])
+def test_a_table_holds_its_capacity(cls: Any) -> None:
+    capacity = scaled(200_000, 300)
+    limiter = cls(1, 1 if cls is Gcra else 10**6, capacity=capacity)
+    keys = rng(3).permutation(10 * capacity)[:capacity]
+    assert limiter.allow_many(keys, 10**18).allowed.all()
+    assert not limiter.allow_many(keys, 10**18).allowed.any()
+
+
+def everything_of(limiter: Any, keys: list[str], now: int) -> list[Decision]:
+    return [limiter.peek(key, 0, now) for key in keys]
+
+
+@every_limiter
+def test_bytes_and_pickles_go_on(make: Any) -> None:
+    """What is restored decides alike, and hashes alike; the bytes of a table are the same again."""
+    limiter, _ = make()
+    asked = requests(11, scaled(200, 40), *pace(limiter))
+    for request in asked:
+        limiter.allow(*request)
+    keys, now = sorted({key for key, _, _ in asked}), asked[-1][2]
+    for restore in (lambda x: type(x).from_bytes(x.to_bytes()), lambda x: pickle.loads(pickle.dumps(x))):
+        again = restore(limiter)
+        assert again.to_bytes() == limiter.to_bytes()
+        assert repr(again) == repr(limiter)
+        assert everything_of(again, keys, now) == everything_of(limiter, keys, now)
+        for key in keys:
+            assert again.check(key, 1, now + 1) == limiter.check(key, 1, now + 1)
+        with pytest.raises(ValueError, match="now_ns always, or never"):
+            again.allow("a")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bytes_that_were_changed(name: str) -> None:
+    """Whatever is in them: an error, or a limiter that answers. Their checksum is made to fit."""
+    limiter = example(name, 3, capacity=40)
+    for key in range(30):
+        limiter.allow(key, 1, 10**18)
+    whole, random = bytearray(limiter.to_bytes()), rng(8)
+    where = 12 + int.from_bytes(whole[8:12], "little") + 8
+    for _ in range(scaled(2000, 30)):
+        data = bytearray(whole)
+        for _ in range(random.integers(1, 4)):
+            data[random.integers(len(data))] = random.integers(256)
+        if random.integers(2):
+            data[where : where + 4] = zlib.crc32(data[where + 4 :], zlib.crc32(data[:where])).to_bytes(
+                4, "little"
+            )
+        try:
+            restored = type(limiter).from_bytes(bytes(data))
+        except CorruptDataError:
+            continue
+        now = None if restored._state[CLOCK] == OURS else 10**18
+        restored.allow_many(np.arange(60), now, fields="all")
+        restored.refund(3, 2, now)
+    for data in (b"", b"HOTPATH", bytes(whole[:-1]), bytes(whole) + b"x"):
+        with pytest.raises(CorruptDataError):
+            type(limiter).from_bytes(data)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
+def test_a_forked_child_is_not_locked() -> None:
+    """Its copy of a limiter that was in use goes on by itself."""
+    limiter = Gcra(1, 5, 3600)
+    assert limiter.allow("a")
+    with limiter._alone():
+        child = os.fork()
+        if not child:
+            os._exit(int(not (limiter.allow("a") and limiter.allow_many(["a"]).allowed.all())))
+        assert os.waitpid(child, 0)[1] == 0
+    assert limiter.peek("a", 0).remaining == 4
 
 
 def test_keys_of_every_kind() -> None:

@@ -49,6 +49,18 @@ VARIANTS = (
         properties=frozenset({"exact"}),
     ),
     Variant(
+        name="SharedGcra",
+        target="algos.ratelimit.shared_gcra:SharedGcra",
+        paper="ATM Forum: Traffic management specification 4.0, 1996",
+        standard="ITU-T I.371, virtual scheduling",
+        properties=frozenset({"exact", "standard"}),
+    ),
+    Variant(
+        name="SharedFixedWindow",
+        target="algos.ratelimit.shared_fixed_window:SharedFixedWindow",
+        paper=_TANENBAUM,
+    ),
+    Variant(
         name="ConcurrencyLimiter",
         target="algos.ratelimit.concurrency:ConcurrencyLimiter",
         paper="Dijkstra: Cooperating sequential processes, EWD 123, 1965",

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from numba import types
 
-from algos._bits import U1, U64, borrowed, item_pointer, mulhi, prefetch, rotl, trailing_zeros
+from algos._bits import U1, U64, borrowed, item_pointer, mulhi, popcount, prefetch, rotl, trailing_zeros
 from algos._fastcall import (
     INT,
     NONE,
@@ -50,7 +50,7 @@ from algos._jit import inlined, kernel, primitive
 from algos.hashing.siphash import siphash, siphash_word
 from algos.ratelimit._limiter import Limiter, check_capacity, check_when_full, whole_numbers
 from algos.ratelimit._loops import BUSY, FULL, KEY_HIGH, KEY_LOW, MAX_COST, OFFSET, OURS, OWN, without_place
-from algos.ratelimit._table import LOAD, NOWHERE, SLOTS, at_most, equal
+from algos.ratelimit._table import ENOUGH, LOAD, NOWHERE, SLOTS, at_most, equal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,9 +159,9 @@ def _take(state: Any, table: Any, h: Any, threshold: Any, word: Any) -> Any:
     """Give a key a slot with its first word, under the lock; tell whether there was one."""
     base, other = _bases(state, h)
     free = at_most(table, base + _SLOTS, threshold)
-    if free & (free - U1) == U0:  # one or none: the other may have more
+    if popcount(free) < ENOUGH:
         rest = at_most(table, other + _SLOTS, threshold)
-        if rest:
+        if popcount(rest) > popcount(free):
             base, free = other, rest
     while free:
         slot = base + trailing_zeros(free)
@@ -410,6 +410,9 @@ class Shared(Limiter):
             if time.monotonic() > until:
                 raise RuntimeError(f"who began with this memory did not end in {PATIENCE_S} s: make it anew")
             time.sleep(0.001)
+
+    def __del__(self) -> None:
+        self._table = None  # a view of the memory, which else could not be closed
 
     @abstractmethod
     def _offset(self) -> int:

@@ -9,8 +9,8 @@ had never seen the key. So nothing has to be swept, and no timer runs: a slot is
 buckets was looked through and did not hold the key. A live key is never moved and never forgotten. Where both
 buckets are full of live keys there is no place, and the limiter says yes or no as it was told to.
 
-With eight slots and two choices a table at five eighths of its slots has no place for one key in some
-billions.
+With eight slots and two choices, a table whose live keys take five eighths of it has a place for every key
+but one in millions.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from algos._bits import U1, U64, item_pointer, mulhi, prefetch, rotl, trailing_zeros
+from algos._bits import U1, U64, item_pointer, mulhi, popcount, prefetch, rotl, trailing_zeros
 from algos._jit import inlined, primitive
 
 SLOTS = 8
 LOAD = 0.625
+ENOUGH = U64(4)
+"""Free slots of the first bucket with which the second is not looked at: more keys are found at once so."""
 NOWHERE = U64(0xFFFF_FFFF_FFFF_FFFF)
 _SLOTS, _WITHIN, _HALF = U64(SLOTS), U64(SLOTS - 1), U64(32)
 
@@ -114,9 +116,9 @@ def free_slot(table: Any, buckets: Any, width: Any, h: Any, threshold: Any) -> A
     size = bucket_words(width)
     base, other = mulhi(h, buckets) * size, mulhi(rotl(h, _HALF), buckets) * size
     free = _dead(table, base, width, threshold)
-    if free & (free - U1) == U64(0):  # one or none: the other may have more
+    if popcount(free) < ENOUGH:
         rest = _dead(table, other, width, threshold)
-        if rest:
+        if popcount(rest) > popcount(free):
             base, free = other, rest
     return base + trailing_zeros(free) if free else NOWHERE
 

@@ -15,11 +15,13 @@ from abc import ABC, abstractmethod
 from fractions import Fraction
 from functools import partial
 from math import gcd
+from mmap import mmap
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from algos.ratelimit import MultiTier
 from algos.ratelimit._limiter import Bucket
+from algos.ratelimit._shared import Shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -66,16 +68,21 @@ class Ours(Entry):
     def __init__(self, variant: Variant, name: str = "") -> None:
         self.name, self.cls = name or variant.name, variant.load()
         self.bursts = issubclass(self.cls, (Bucket, MultiTier))
+        self.timed = not issubclass(self.cls, Shared)
 
     def limiter(self, rate: int, burst: int, period: int, capacity: int = CAPACITY) -> Any:
         """Return a new limiter, for so many keys where it has to know."""
+        window = Fraction(burst * period, rate)
         if self.cls is MultiTier:
             return self.cls(
                 [(rate, burst, period), (100 * rate, 100 * burst, 60 * period)], capacity=capacity
             )
+        if issubclass(self.cls, Shared):
+            memory = mmap(-1, self.cls.size_of(capacity))
+            return self.cls(memory, rate, burst, period) if self.bursts else self.cls(memory, burst, window)
         if self.bursts:
             return self.cls(rate, burst, period, capacity=capacity)
-        return self.cls(burst, Fraction(burst * period, rate), capacity=capacity)
+        return self.cls(burst, window, capacity=capacity)
 
     def make(self, rate: int, burst: int, period: int) -> Asked:
         limiter = self.limiter(rate, burst, period)

@@ -112,7 +112,7 @@ def _by_times(task: Task, keys: Any, seed: int) -> Iterator[Contestant]:
 
     size = 0
     for entry in entries:
-        if isinstance(entry, Ours):
+        if isinstance(entry, Ours) and entry.timed:
             made = partial(_timed, entry, task)
             size = size or made(0).limiter.nbytes
             yield Contestant(
