@@ -69,3 +69,11 @@ def check_limit(limit: Any, most: int) -> int:
     if not 1 <= limit <= most:
         raise ValueError(f"limit={limit} is outside 1..{most}")
     return limit
+
+
+def count_bits(limit: int, period_ns: int) -> int:
+    """Return how many bits of a word count requests; in the others there is room for any window's number."""
+    bits = limit.bit_length()
+    if bits + ((MAX_TIME - 1) // period_ns).bit_length() > 64:
+        raise ValueError(f"limit={limit} in {period_ns} ns does not fit: take a longer period, or Gcra")
+    return bits

@@ -16,7 +16,8 @@ from algos._bits import U1, U64
 from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Kernels, Window
-from algos.ratelimit._loops import MAX_TIME, NEVER, OWN, alone, run, run_all, told
+from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all, told
+from algos.ratelimit._rate import count_bits
 
 LIMIT, PERIOD, COUNT_BITS = range(OWN, OWN + 3)
 
@@ -84,14 +85,6 @@ def _check_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     state, table = uint64s_of(me, _STATE), uint64s_of(me, _TABLE)
     answer = told(_rule, _threshold, _decide, state, table, arguments, count, names)
     return answer or slowly(me, "_check_one", arguments, count, names)
-
-
-def count_bits(limit: int, period_ns: int) -> int:
-    """Return how many bits of a word count requests; in the others there is room for any window's number."""
-    bits = limit.bit_length()
-    if bits + ((MAX_TIME - 1) // period_ns).bit_length() > 64:
-        raise ValueError(f"limit={limit} in {period_ns} ns does not fit: take a longer period, or Gcra")
-    return bits
 
 
 class FixedWindow(Window):

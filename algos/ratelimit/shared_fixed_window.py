@@ -14,7 +14,7 @@ from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Window
 from algos.ratelimit._loops import NEVER
-from algos.ratelimit._rate import check_limit, whole_period
+from algos.ratelimit._rate import check_limit, count_bits, whole_period
 from algos.ratelimit._shared import (
     CREATED,
     FIRST,
@@ -25,7 +25,6 @@ from algos.ratelimit._shared import (
     run_shared,
     told_shared,
 )
-from algos.ratelimit.fixed_window import count_bits
 
 if TYPE_CHECKING:
     from datetime import timedelta
