@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import cache
 from http.client import HTTPConnection
+from multiprocessing.shared_memory import SharedMemory
 from threading import Barrier, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 uvicorn = pytest.importorskip("uvicorn", reason="the server is not installed")
 
 TEXT = (ROOT / "docs" / "rate-limiting-a-web-service.md").read_text(encoding="utf-8")
-WEB, BY_FIELD, ADD = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+WEB, BY_FIELD, ADD, SHARED = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 BURST, DAY = 5, 86_400
 PATIENCE = 60  # seconds until a server or an answer counts as lost; nothing is expected to take that long
 
@@ -354,3 +356,18 @@ def test_in_front_of_starlette() -> None:
     assert [answer.status for answer in answers] == [200] * BURST + [429]
     assert [answer.remaining for answer in answers] == [4, 3, 2, 1, 0, 0]
     assert int(answers[-1].fields["retry-after"]) == answers[-1].seconds >= 1
+
+
+def test_workers_that_share_a_limit() -> None:
+    """The page's limiter in memory is one for whoever comes second, too."""
+    name = f"hotpath-test-{os.getpid()}"
+    workers = [dict(page(WEB)) for _ in range(2)]
+    try:
+        for worker in workers:
+            exec(SHARED.replace("web-limits", name), worker)
+        first, second = (worker["app"].limiter for worker in workers)
+        assert all(limiter.allow("a") for limiter in (first, second) for _ in range(10))
+        assert not first.allow("a")
+        assert not second.allow("a")
+    finally:
+        SharedMemory(name).unlink()

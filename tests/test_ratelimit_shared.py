@@ -252,9 +252,10 @@ def test_processes_of_their_own_take_it_by_name(cls: Any) -> None:
         with multiprocessing.get_context("spawn").Pool(2) as pool:
             assert sum(pool.map(limiter.allow, ["k"] * 80, chunksize=40)) == 50
         assert not limiter.allow("k")
-        del limiter
         memory_.close()
+        assert not limiter.allow("k")  # it has a mapping of its own
     finally:
+        memory_.close()
         memory_.unlink()
 
 

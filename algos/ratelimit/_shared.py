@@ -22,12 +22,14 @@ There is a rule as elsewhere, and two inlined functions of words::
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import secrets
 import sys
 import time
 import zlib
 from abc import abstractmethod
+from multiprocessing.shared_memory import SharedMemory
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -411,9 +413,6 @@ class Shared(Limiter):
                 raise RuntimeError(f"who began with this memory did not end in {PATIENCE_S} s: make it anew")
             time.sleep(0.001)
 
-    def __del__(self) -> None:
-        self._table = None  # a view of the memory, which else could not be closed
-
     @abstractmethod
     def _offset(self) -> int:
         """Return what is added to the monotonic clock."""
@@ -483,10 +482,17 @@ def _is_alive(process: int) -> bool:
     return True
 
 
+def _mapped(memory: Any) -> Any:
+    """Map shared memory once more: while there are views of its own mapping it could not be closed."""
+    if sys.platform == "win32":
+        return mmap.mmap(-1, memory.size, tagname=memory.name)
+    return mmap.mmap(memory._fd, memory.size)
+
+
 def _words_of(memory: Any) -> Any:
     """View a ``SharedMemory``, or a writable buffer, as words."""
     try:
-        view = memoryview(getattr(memory, "buf", memory)).cast("B")
+        view = memoryview(_mapped(memory) if isinstance(memory, SharedMemory) else memory).cast("B")
     except TypeError:
         raise TypeError(f"memory must be a SharedMemory or a buffer, not {type(memory).__name__}") from None
     if view.readonly:

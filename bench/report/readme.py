@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.report import charts, facts, fmt, markdown, membership, tables, words
+from bench.report import charts, facts, fmt, markdown, membership, quality, tables, words
 from bench.report.load import load
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.report.load import Race, Row, Run
 
 ROOT = Path(__file__).parents[2]
-FILES = ("README.md", "docs/choose-filters.md")
+FILES = ("README.md", "docs/choose-filters.md", "docs/choose-limiters.md")
 _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -105,10 +105,25 @@ def _sheets(run: Run, key: str) -> str:
     return "\n\n".join(tables) or f"{_source(run)} It has no figures for this."
 
 
+def _errors(run: Run) -> str:
+    """Write how often each limiter is wrong at each load: allowed wrongly, and denied wrongly."""
+    figures = {p.contestant: p.values for p in quality.profiles(run, "ratelimit") if p.role == "ours"}
+    loads = [name.split("_")[1] for name in next(iter(figures.values()), {}) if name.startswith("denial_")]
+    wrong = ("over_admission", "denial")
+    rows = [
+        [name, *(" / ".join(fmt.percent(values[f"{way}_{load}_rate"], 2) for way in wrong) for load in loads)]
+        for name, values in figures.items()
+        if f"denial_{loads[0]}_rate" in values
+    ]
+    header = ["Limiter", *(f"load {load}" for load in loads)]
+    return f"{markdown.table(header, rows, right=range(1, len(header)))}\n\n{_source(run)}"
+
+
 _BLOCKS: dict[str, Callable[[Run], str]] = {
     "run": _run,
     "filters-lookup": _lookup,
     "filters-space": _space,
+    "ratelimit-errors": _errors,
     **{f"filters-{key}": partial(_sheets, key=key) for key in ("table", "rates", "spaces", "costs")},
 }
 
