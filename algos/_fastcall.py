@@ -50,6 +50,8 @@ _DATA, _SHAPE, _STRIDES = 2, 4, 5
 """Where an array object keeps the address of its items, and those of its shape and strides, in words."""
 _CHARACTERS = sys.getsizeof("") - 1
 """Where a ``str`` of ASCII keeps them, in bytes."""
+_ITEMS = tuple.__basicsize__
+"""Where a ``tuple`` keeps its items, in bytes."""
 _FASTCALL, _KEYWORDS = 0x80, 0x02
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _OBJECT = _I8.as_pointer()
@@ -146,6 +148,23 @@ def key_of(typingctx: Any, base: Any, index: Any) -> Any:
         return _emit_key(context, builder, _item(builder, *args))
 
     return KEY(types.uint64, types.int64), codegen
+
+
+@intrinsic
+def items_of(typingctx: Any, base: Any, index: Any) -> Any:
+    """Return where the items of an object are, to be taken by ``key_of``, and how many; none of no tuple."""
+    words = types.UniTuple(types.uint64, 2)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        b, item, pyapi = builder, _item(builder, *args), context.get_python_api(builder)
+        size = cgutils.alloca_once_value(b, _I64(0))
+        is_a = pyapi.get_type(b.bitcast(item, pyapi.pyobj))
+        with b.if_then(b.icmp_unsigned("==", is_a, b.bitcast(pyapi.get_c_object("PyTuple_Type"), is_a.type))):
+            b.store(_call(b, "PyTuple_Size", _I64, item), size)
+        first = b.add(b.ptrtoint(item, _I64), _I64(_ITEMS))
+        return context.make_tuple(b, signature.return_type, [first, b.load(size)])
+
+    return words(types.uint64, types.int64), codegen
 
 
 @intrinsic
@@ -467,9 +486,12 @@ def place(owner: type, slot: str) -> int:
 
 
 def _layout_is_known() -> bool:
-    """Tell whether arrays and texts look as they are taken to here, which is in no contract."""
+    """Tell whether arrays, texts and tuples look as they are taken to here, which is in no contract."""
     text = "".join(map(chr, range(48, 64)))
     if ctypes.string_at(id(text) + _CHARACTERS, len(text)) != text.encode():
+        return False
+    pair = text, object()
+    if [_word_at(id(pair) + _ITEMS, at) for at in range(2)] != [*map(id, pair)]:
         return False
     array = np.arange(3, dtype=np.uint16)
     if _word_at(id(array), _DATA) != array.ctypes.data:

@@ -76,7 +76,7 @@ class Kernels(NamedTuple):
 
     allow: Callable[..., None]  # state, table, hashes, nows, costs; into allowed
     explain: Callable[..., None]  # the same, with or without counting; into allowed and numbers (int64[3, n])
-    refund: Callable[..., None]  # state, table, at, now, cost
+    refund: Any = None  # state, table, at, now, cost; not of those who do that by themselves
 
 
 class Limiter(Exclusive, ABC):
@@ -86,6 +86,8 @@ class Limiter(Exclusive, ABC):
     _kernels: ClassVar[Kernels]
     _told: Any
     _VERSION = 1
+    _SPARE: ClassVar[int] = 0
+    """Buckets behind those of the keys that hold something as well: 0 or 1."""
     limit: int
 
     def _set_up(self, capacity: Any, when_full: Any, width: int, words: tuple[int, ...]) -> None:
@@ -94,9 +96,13 @@ class Limiter(Exclusive, ABC):
         self.when_full = check_when_full(when_full)
         buckets = math.ceil(capacity / LOAD / SLOTS) + 1
         self._table = aligned_zeros((buckets + 1) * SLOTS * (1 + width) + 2 * int(BLOCK), np.uint64)
+        self._begin(buckets, width, int(when_full == "allow"), words)
+
+    def _begin(self, buckets: int, width: int, full: int, words: tuple[int, ...]) -> None:
+        """Begin with the words of the state, those of the variant last."""
         offset = time.time_ns() - time.monotonic_ns()
         wait = math.ceil(self.window_ns / self.limit)
-        self._hold((NOBODYS, offset, 0, 0, buckets, width, int(when_full == "allow"), wait, *words))
+        self._hold((NOBODYS, offset, 0, 0, buckets, width, full, wait, *words))
         self._use_secret(secrets.randbits(128))
 
     def _use_secret(self, secret: int) -> None:
@@ -138,7 +144,7 @@ class Limiter(Exclusive, ABC):
         return nows
 
     def _hashed(self, keys: Any) -> Any:
-        parts, base = [], 0
+        parts, base = [np.empty(0, np.uint64)], 0  # Arrow's may have no pieces
         for piece in self._hasher.pieces(keys):
             if piece.valid is not None and not piece.valid.all():
                 position = base + int(np.argmin(piece.valid))
@@ -147,7 +153,7 @@ class Limiter(Exclusive, ABC):
                 )
             parts.append(self._hasher.hashed(piece))
             base += len(piece)
-        return np.concatenate(parts) if len(parts) != 1 else parts[0]
+        return parts[1] if len(parts) == 2 else np.concatenate(parts)
 
     def _hash_of(self, key: Any) -> Any:
         hashes = self._hasher.one(key)
@@ -270,22 +276,36 @@ class Limiter(Exclusive, ABC):
     def to_bytes(self) -> bytes:
         """Serialise with a checksum, and with the secret of the hash; ``from_bytes`` goes on from there."""
         with self._alone():
-            keys, states = self._slots()
-            used = np.flatnonzero(states[:, :, 0])
-            rows = np.column_stack(
-                [used.astype("<u8"), keys.reshape(-1)[used], states.reshape(-1, states.shape[2])[used]]
-            )
-            words = {part: int(word) for part, word in zip(SECRET_PARTS, self._secret_parts(), strict=True)}
-            common = {"capacity": self.capacity, "full": self.when_full, "clock": int(self._state[CLOCK])}
-        parameters = {**self._parameters(), **common, **words}
-        return _state.pack(type(self).__name__, self._VERSION, parameters, np.ascontiguousarray(rows))
+            payload, clock = self._payload(), int(self._state[CLOCK])
+        words = {part: int(word) for part, word in zip(SECRET_PARTS, self._secret_parts(), strict=True)}
+        parameters = {**self._parameters(), **self._size(), "clock": clock, **words}
+        return _state.pack(type(self).__name__, self._VERSION, parameters, payload)
+
+    def _size(self) -> dict[str, Any]:
+        """Return what says how large the table is, and what is done when it is full."""
+        return {"capacity": self.capacity, "full": self.when_full}
+
+    @classmethod
+    def _size_from(cls, parameters: _state.Parameters) -> dict[str, Any]:
+        """Return the same as arguments."""
+        return {
+            "capacity": parameters.integer("capacity", 1, MAX_KEYS),
+            "when_full": parameters.choice("full", ("deny", "allow")),
+        }
+
+    def _payload(self) -> Any:
+        """Return what the table holds, in an array of its own."""
+        keys, states = self._slots()
+        used = np.flatnonzero(states[:, :, 0])
+        rows = [used.astype("<u8"), keys.reshape(-1)[used], states.reshape(-1, states.shape[2])[used]]
+        return np.ascontiguousarray(np.column_stack(rows))
 
     def _secret_parts(self) -> list[int]:
         return [self._hasher.seed >> 32 * i & 0xFFFF_FFFF for i in range(4)]
 
     def _slots(self) -> tuple[Any, Any]:
         """View the table as the keys of its buckets, and their states."""
-        buckets, width = int(self._state[BUCKETS]), int(self._state[WIDTH])
+        buckets, width = int(self._state[BUCKETS]) + self._SPARE, int(self._state[WIDTH])
         rows = self._table[: buckets * SLOTS * (1 + width)].reshape(buckets, -1)
         return rows[:, :SLOTS], rows[:, SLOTS:].reshape(buckets, SLOTS, width)
 
@@ -293,10 +313,7 @@ class Limiter(Exclusive, ABC):
     def from_bytes(cls, data: bytes | bytearray | memoryview) -> Self:
         """Make a limiter from ``to_bytes``; anything else raises ``CorruptDataError``."""
         parameters, payload = _state.unpack(cls.__name__, cls._VERSION, data)
-        common = {
-            "capacity": parameters.integer("capacity", 1, MAX_KEYS),
-            "when_full": parameters.choice("full", ("deny", "allow")),
-        }
+        common = cls._size_from(parameters)
         clock = parameters.integer("clock", NOBODYS, CALLERS)
         secret = sum(parameters.integer(part, 0, 2**32 - 1) << 32 * i for i, part in enumerate(SECRET_PARTS))
         try:
@@ -309,6 +326,7 @@ class Limiter(Exclusive, ABC):
         return made
 
     def _fill(self, payload: memoryview) -> None:
+        """Let the table hold this, or raise ``CorruptDataError``."""
         keys, states = self._slots()
         width = states.shape[2]
         if len(payload) % (8 * (2 + width)):

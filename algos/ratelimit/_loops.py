@@ -67,7 +67,7 @@ def without_place(state: Any) -> Any:
 
 
 @inlined
-def _look_up(table: Any, buckets: Any, width: Any, hashes: Any, lo: Any, found: Any) -> None:
+def look_up(table: Any, buckets: Any, width: Any, hashes: Any, lo: Any, found: Any) -> None:
     """Look a block of keys from ``lo`` on up; their slots are ``table[found:]`` then."""
     n = U64(hashes.size)
     for i in range(lo, min(lo + BLOCK, n)):
@@ -93,9 +93,9 @@ def run(
     numbers, buckets, width, n = rule(state), state[BUCKETS], state[WIDTH], U64(hashes.size)
     each_now, each_cost, full = U64(nows.size > 1), U64(costs.size > 1), state[FULL] != U0
     found, other = U64(table.size) - U64(2) * BLOCK, U64(table.size) - BLOCK
-    _look_up(table, buckets, width, hashes, U0, found)
+    look_up(table, buckets, width, hashes, U0, found)
     for lo in range(U0, n, BLOCK):
-        _look_up(table, buckets, width, hashes, lo + BLOCK, other)
+        look_up(table, buckets, width, hashes, lo + BLOCK, other)
         for i in range(lo, min(lo + BLOCK, n)):
             slot, now = table[found + i - lo], nows[i * each_now]
             if slot == NOWHERE or table[slot] != hashes[i]:
@@ -127,9 +127,9 @@ def run_all(
     numbers, buckets, width, n = rule(state), state[BUCKETS], state[WIDTH], U64(hashes.size)
     each_now, each_cost, full = U64(nows.size > 1), U64(costs.size > 1), state[FULL] != U0
     found, other = U64(table.size) - U64(2) * BLOCK, U64(table.size) - BLOCK
-    _look_up(table, buckets, width, hashes, U0, found)
+    look_up(table, buckets, width, hashes, U0, found)
     for lo in range(U0, n, BLOCK):
-        _look_up(table, buckets, width, hashes, lo + BLOCK, other)
+        look_up(table, buckets, width, hashes, lo + BLOCK, other)
         for i in range(lo, min(lo + BLOCK, n)):
             slot, now = table[found + i - lo], nows[i * each_now]
             if slot == NOWHERE or table[slot] != hashes[i]:
@@ -151,35 +151,49 @@ def run_all(
 
 
 @inlined
-def _asked(state: Any, arguments: Any, count: Any, names: Any) -> Any:
-    """Read the arguments ``key, cost, now_ns``, of which the last two may lack.
+def arguments_of(state: Any, arguments: Any, count: Any, names: Any) -> Any:
+    """Read the arguments ``key, cost, now_ns``, of which the last two may lack, but for the key.
 
-    Return whether they are plain, the key's hash, cost and time.
+    Return whether they are plain, the cost and the time.
     """
+    cost = U1
     if (names != U0) | (count == U0) | (count > U64(3)) | (state[BUSY] != U0):
-        return False, U0, U0, U0
-    key, cost, now = key_of(arguments, 0), U1, U0
-    if (kind_of(key) == NONE) | (state[CLOCK] != U64(CALLERS if count == U64(3) else OURS)):
-        return False, U0, U0, U0
+        return False, U0, U0
+    if state[CLOCK] != U64(CALLERS if count == U64(3) else OURS):
+        return False, U0, U0
     if count > U1:
         given = key_of(arguments, 1)
         if (kind_of(given) != INT) | (word_of(given) > U64(MAX_COST)):
-            return False, U0, U0, U0
+            return False, U0, U0
         cost = word_of(given)
     if count == U64(3):
         given = key_of(arguments, 2)
         if (kind_of(given) != INT) | (word_of(given) >= U64(MAX_TIME)):
-            return False, U0, U0, U0
-        now = word_of(given)
-    else:
-        now = monotonic_ns()
-        if now == U0:  # there is none to be read here
-            return False, U0, U0, U0
-        now += state[OFFSET]
+            return False, U0, U0
+        return True, cost, word_of(given)
+    now = monotonic_ns()  # 0 if there is none to be read here
+    return now != U0, cost, now + state[OFFSET]
+
+
+@inlined
+def hash_of(state: Any, key: Any) -> Any:
+    """Hash a key of a known kind."""
     secret = state[KEY_LOW], state[KEY_HIGH]
     if kind_of(key) == INT:
-        return True, siphash_word(word_of(key), secret, 1, 3), cost, now
-    return True, siphash(text_of(key), U0, size_of(key), secret, 1, 3), cost, now
+        return siphash_word(word_of(key), secret, 1, 3)
+    return siphash(text_of(key), U0, size_of(key), secret, 1, 3)
+
+
+@inlined
+def asked_alone(state: Any, arguments: Any, count: Any, names: Any) -> Any:
+    """Read all of the arguments; return whether they are plain, the key's hash, cost and time."""
+    plain, cost, now = arguments_of(state, arguments, count, names)
+    if not plain:
+        return False, U0, U0, U0
+    key = key_of(arguments, 0)
+    if kind_of(key) == NONE:
+        return False, U0, U0, U0
+    return True, hash_of(state, key), cost, now
 
 
 @inlined
@@ -194,7 +208,7 @@ def alone(
     names: Any,
 ) -> Any:
     """Answer ``allow(key, cost, now_ns)``: an object, or 0 if not here."""
-    plain, h, cost, now = _asked(state, arguments, count, names)
+    plain, h, cost, now = asked_alone(state, arguments, count, names)
     if not plain:
         return U0
     numbers = rule(state)
@@ -217,7 +231,7 @@ def told(
     names: Any,
 ) -> Any:
     """Answer ``check(key, cost, now_ns)``: a tuple of a bool, what remains, and the times to wait."""
-    plain, h, cost, now = _asked(state, arguments, count, names)
+    plain, h, cost, now = asked_alone(state, arguments, count, names)
     if not plain:
         return U0
     numbers = rule(state)

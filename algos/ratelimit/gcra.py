@@ -18,23 +18,17 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import U1, U64
+from algos._bits import U64
 from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
+from algos.ratelimit._arrivals import asked, give_back, keep, owed, remaining, rule_at, words_of
 from algos.ratelimit._limiter import Bucket, Kernels
-from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all, told
-
-NUMERATOR, PARTS, T_NS, T_PARTS, BURST, BURST_NS, BURST_PARTS = range(OWN, OWN + 7)
-"""Words of the state: a, b, and T and burst T as whole nanoseconds and b-ths; the burst."""
-U0 = U64(0)
+from algos.ratelimit._loops import OWN, alone, run, run_all, told
 
 
 @inlined
 def _rule(state: Any) -> Any:
-    return (
-        *(state[NUMERATOR], state[PARTS], state[T_NS], state[T_PARTS]),
-        *(state[BURST], state[BURST_NS], state[BURST_PARTS]),
-    )
+    return rule_at(state, U64(OWN))
 
 
 @inlined
@@ -43,69 +37,13 @@ def _threshold(_rule: Any, now: Any) -> Any:
 
 
 @inlined
-def _paid_for(rule: Any, cost: Any) -> Any:
-    """Return the nanoseconds and b-ths that a request pays for."""
-    a, b, t_ns, t_parts, _, _, _ = rule
-    if b == U1:
-        return cost * a, U0
-    if cost == U1:
-        return t_ns, t_parts
-    return cost * a // b, cost * a % b
-
-
-@inlined
-def _owed(rule: Any, tat: Any, below: Any, now: Any) -> Any:
-    """Return a key's tat, the b-ths below it, and the time, which is not before what the key implies."""
-    _, b, _, _, _, burst_ns, burst_parts = rule
-    # No key owes more than the burst, so a clock before that stepped back.
-    earliest = tat - burst_ns - U64(below + burst_parts >= b)
-    now = max(now, earliest if tat > burst_ns else U0)
-    idle = tat <= now
-    return now if idle else tat, U0 if idle else below, now
-
-
-@inlined
-def _decide_whole(rule: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
-    """Decide where T is a whole number of nanoseconds, as most are: a third less to do."""
-    t, _, _, _, burst, most, _ = rule
-    tat = table[at]
-    now = max(
-        now, tat - min(tat, most)
-    )  # no key owes more than the burst, so a clock before that stepped back
-    tat, pays = max(tat, now), min(cost, burst) * t
-    owes = tat + pays - now
-    allowed = (owes <= most) & (cost <= burst)
-    if allowed & commit:
-        table[at] = now + owes
-    retry = np.int64(0) if allowed else np.int64(owes - most) if cost <= burst else np.int64(NEVER)
-    reset = owes if allowed else tat - now
-    return allowed, np.int64(burst - (reset + t - U1) // t), retry, np.int64(reset)
-
-
-@inlined
 def _decide(rule: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
-    a, b, _, _, burst, burst_ns, burst_parts = rule
-    if b == U1:
-        return _decide_whole(rule, table, at, now, cost, commit)
-    tat, below, now = _owed(rule, table[at], table[at + U1] if b != U1 else U0, now)
-    pays, pays_parts = _paid_for(rule, min(cost, burst))
-    borrow = U64(pays_parts > below)
-    after, after_below = tat + pays + borrow, below - pays_parts + borrow * b
-    owes = after - now
-    allowed = (owes <= burst_ns) | ((owes == burst_ns + U1) & (after_below + burst_parts >= b))
-    allowed &= cost <= burst
+    tat, below, now = owed(rule, table, at, now)
+    allowed, after, after_below, retry = asked(rule, tat, below, now, cost)
     if allowed & commit:
-        table[at] = after
-        if b != U1:
-            table[at + U1] = after_below
-    # Of what is too much the last b-ths: pays - below - burst, their ceiling 1, 0, -1 or -2 nanoseconds.
-    rest, whole_ns = np.int64(pays_parts) - np.int64(below) - np.int64(burst_parts), np.int64(b)
-    over = np.int64(tat + pays - burst_ns - now) + np.int64(rest > 0)
-    over -= np.int64(rest <= -whole_ns) + np.int64(rest <= -np.int64(2) * whole_ns)
-    retry = np.int64(0) if allowed else over if cost <= burst else np.int64(NEVER)
+        keep(rule, table, at, after, after_below)
     reset = (after if allowed else tat) - now
-    used = (reset * b - (after_below if allowed else below) + a - U1) // a
-    return allowed, np.int64(burst - used), retry, np.int64(reset)
+    return allowed, remaining(rule, reset, after_below if allowed else below), retry, np.int64(reset)
 
 
 @kernel
@@ -122,17 +60,7 @@ def _explain(
 
 @kernel
 def _refund(state: Any, table: Any, at: Any, now: Any, cost: Any) -> None:
-    rule, b = _rule(state), state[PARTS]
-    tat, below, now = _owed(rule, table[at], table[at + U1] if b != U1 else U0, now)
-    pays, pays_parts = _paid_for(rule, min(cost, state[BURST]))
-    below += pays_parts
-    if below >= b:
-        below, pays = below - b, pays + U1
-    if tat <= now + pays:  # nothing is owed any more
-        tat, below, pays = now, U0, U0
-    table[at] = tat - pays
-    if b != U1:
-        table[at + U1] = below
+    give_back(_rule(state), table, at, now, cost)
 
 
 @Native
@@ -165,8 +93,7 @@ class Gcra(Bucket):
     __slots__ = ()
 
     def _layout(self, a: int, b: int) -> tuple[int, tuple[int, ...]]:
-        whole = self.burst * a
-        return 1 if b == 1 else 2, (a, b, a // b, a % b, self.burst, whole // b, whole % b)
+        return 1 if b == 1 else 2, words_of(a, b, self.burst)
 
     _kernels = Kernels(_allow, _explain, _refund)
     allow = Method(_allow_alone, "_allow_one")
