@@ -7,6 +7,7 @@ import os
 import pickle
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import timedelta
 from fractions import Fraction
 from functools import partial
@@ -206,7 +207,8 @@ LIMITS: list[tuple[int, Any]] = [
     (7, 86_400),
     (2, Fraction(1, 10**9)),
 ]
-NAMES = [variant.name for variant in VARIANTS if not variant.name.startswith("Shared")]
+NAMES = [variant.name for variant in VARIANTS if not variant.name.startswith(("Shared", "Hierarchical"))]
+KEYED = [name for name in NAMES if name != "CountMinLimiter"]  # that know each key
 
 
 def makers() -> list[Any]:
@@ -501,7 +503,7 @@ def test_bytes_and_pickles_go_on(make: Any) -> None:
             again.allow("a")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", KEYED)
 def test_bytes_that_were_changed(name: str) -> None:
     """Whatever is in them: an error, or a limiter that answers. Their checksum is made to fit."""
     limiter = example(name, 3, capacity=40)
@@ -683,7 +685,8 @@ def test_threads_share_a_limit(name: str) -> None:
         return count + int(limiter.allow_many(["a"] * (limit // 10 + i), now).allowed.sum())
 
     with ThreadPoolExecutor(20) as pool:
-        assert sum(pool.map(work, range(20))) == limit
+        jobs = [pool.submit(copy_context().run, work, i) for i in range(20)]
+        assert sum(job.result() for job in jobs) == limit
 
 
 def test_delays_of_the_queue() -> None:

@@ -66,6 +66,17 @@ VARIANTS = (
         paper="Dijkstra: Cooperating sequential processes, EWD 123, 1965",
         properties=frozenset({"exact", "removable"}),
     ),
+    Variant(
+        name="Hierarchical",
+        target="algos.ratelimit.hierarchical:Hierarchical",
+        paper="Floyd, Jacobson: Link-sharing and resource management models for packet networks, 1995",
+        properties=frozenset({"exact"}),
+    ),
+    Variant(
+        name="CountMinLimiter",
+        target="algos.ratelimit.count_min:CountMinLimiter",
+        paper="Estan, Varghese: New directions in traffic measurement and accounting, 2002",
+    ),
 )
 
 _OTHERS = ("algos.ratelimit._limiter:Decision", "algos.ratelimit._limiter:Decisions")
