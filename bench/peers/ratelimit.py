@@ -19,7 +19,7 @@ from mmap import mmap
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from algos.ratelimit import MultiTier
+from algos.ratelimit import CountMinLimiter, Hierarchical, MultiTier
 from algos.ratelimit._limiter import Bucket
 from algos.ratelimit._shared import Shared
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from algos._variant import Variant
     from bench.schema import Role
 
-CAPACITY = 1_000_000
+CAPACITY, MANY = 1_000_000, 1_000_000
 ROOM = 2**40
 """Keys a store may hold that would else let go of limits in force."""
 
@@ -67,7 +67,7 @@ class Ours(Entry):
 
     def __init__(self, variant: Variant, name: str = "") -> None:
         self.name, self.cls = name or variant.name, variant.load()
-        self.bursts = issubclass(self.cls, (Bucket, MultiTier))
+        self.bursts = issubclass(self.cls, (Bucket, MultiTier, Hierarchical))
         self.timed = not issubclass(self.cls, Shared)
 
     def limiter(self, rate: int, burst: int, period: int, capacity: int = CAPACITY) -> Any:
@@ -80,13 +80,26 @@ class Ours(Entry):
         if issubclass(self.cls, Shared):
             memory = mmap(-1, self.cls.size_of(capacity))
             return self.cls(memory, rate, burst, period) if self.bursts else self.cls(memory, burst, window)
+        if self.cls is Hierarchical:  # of a key and of all of them, who never come near it
+            everyone = MANY * rate, MANY * burst, period
+            return self.cls([(rate, burst, period)], overall=everyone, capacity=capacity)
+        if self.cls is CountMinLimiter:
+            return self.cls(burst, window, nbytes=max(1 << 16, 16 * capacity))
         if self.bursts:
             return self.cls(rate, burst, period, capacity=capacity)
         return self.cls(burst, window, capacity=capacity)
 
     def make(self, rate: int, burst: int, period: int) -> Asked:
         limiter = self.limiter(rate, burst, period)
+        if self.cls is Hierarchical:
+            one = limiter.allow
+            return Asked(lambda key: one((key,)), lambda keys: limiter.allow_many((keys,)).allowed, limiter)
         return Asked(limiter.allow, lambda keys: limiter.allow_many(keys).allowed, limiter)
+
+
+def batch(limiter: Any, keys: Any) -> Any:
+    """Return a batch of keys as a limiter takes it: paths have a column for each level."""
+    return (keys,) if isinstance(limiter, Hierarchical) else keys
 
 
 # ---------------------------------------------------------------------------------------------------

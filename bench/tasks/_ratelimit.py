@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from algos.catalog import variants
+from algos.ratelimit import Hierarchical
 from bench import limits
-from bench.peers.ratelimit import PEERS, ClosureOfOne, Entry, Ours
+from bench.peers.ratelimit import PEERS, ClosureOfOne, Entry, Ours, batch
 from bench.schema import Contestant, Gate, Slice, Task
 from bench.tasks._ratelimit_quality import measure
 from bench.tasks._rows import absent, null, program
@@ -93,7 +94,7 @@ class Timed:
 
     def __call__(self, part: tuple[Any, Any]) -> Any:
         keys, after = part
-        found = self.limiter.allow_many(keys, after + self.now, fields=self.fields)
+        found = self.limiter.allow_many(batch(self.limiter, keys), after + self.now, fields=self.fields)
         self.now += len(keys) * SPACING_NS
         return found
 
@@ -178,6 +179,9 @@ def _allow(task: Task, seed: int) -> Iterator[Contestant]:
 
 
 def _each(state: Any, keys: list[str]) -> list[bool]:
+    if isinstance(state.owner, Hierarchical):  # whose users make a path of a key at every call
+        allow = state.owner.allow
+        return [allow((key,)) for key in keys]
     allow = state.allow
     return [allow(key) for key in keys]
 
@@ -218,7 +222,8 @@ def exact(entry: Ours, answer: Any, part: Slice) -> Gate:
     if len(answer.allowed) != part.items:
         return Gate(ok=False, detail=f"{len(answer.allowed)} decisions on {part.items} requests")
     keys, after = (column[:SAMPLE] for column in part.payload)
-    found = entry.limiter(RATE, BURST, PERIOD).allow_many(keys, after + START_NS).allowed
+    limiter = entry.limiter(RATE, BURST, PERIOD)
+    found = limiter.allow_many(batch(limiter, keys), after + START_NS).allowed
     want = np.array(list(rule(keys.tolist(), after.tolist())), np.bool_)
     if entry.bursts and not np.array_equal(found, want):
         at = int(np.argmax(found != want))

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from algos.ratelimit import ConcurrencyLimiter
+from algos.ratelimit import ConcurrencyLimiter, CountMinLimiter
+from bench.peers.ratelimit import batch
 from bench.schema import Quality
 
 if TYPE_CHECKING:
@@ -48,14 +49,17 @@ def before(keys: Any, times: Any, allowed: Any) -> Any:
 def errors(entry: Ours, load: float) -> tuple[float, float]:
     """Return the shares of requests wrongly allowed, and wrongly denied."""
     keys, times = requests(load)
-    allowed = entry.limiter(LIMIT, LIMIT, PERIOD, CLIENTS).allow_many(keys, times).allowed
+    limiter = entry.limiter(LIMIT, LIMIT, PERIOD, CLIENTS)
+    allowed = limiter.allow_many(batch(limiter, keys), times).allowed
     room = before(keys, times, allowed) < LIMIT
     return float(np.mean(allowed & ~room)), float(np.mean(~allowed & room))
 
 
 def measure(entry: Ours, state: Any) -> list[Quality]:
     """Weigh a key; simulate what is wrong at each load, but for who counts no requests in a time."""
-    found = [Quality("bytes_per_key", state.limiter.nbytes / state.limiter.capacity)]
+    found = []
+    if entry.cls is not CountMinLimiter:  # which keeps none
+        found = [Quality("bytes_per_key", state.limiter.nbytes / state.limiter.capacity)]
     if entry.cls is not ConcurrencyLimiter:
         for load in LOADS:
             over, under = errors(entry, load)
