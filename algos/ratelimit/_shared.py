@@ -44,14 +44,11 @@ from algos._fastcall import (
     key_of,
     kind_of,
     monotonic_ns,
-    size_of,
-    text_of,
     word_of,
 )
 from algos._jit import inlined, kernel, primitive
-from algos.hashing.siphash import siphash, siphash_word
 from algos.ratelimit._limiter import Limiter, check_capacity, check_when_full, whole_numbers
-from algos.ratelimit._loops import BUSY, FULL, KEY_HIGH, KEY_LOW, MAX_COST, OFFSET, OURS, OWN, without_place
+from algos.ratelimit._loops import BUSY, FULL, MAX_COST, OFFSET, OURS, OWN, hash_of, without_place
 from algos.ratelimit._table import ENOUGH, LOAD, NOWHERE, SLOTS, at_most, equal
 
 if TYPE_CHECKING:
@@ -270,10 +267,7 @@ def _asked(state: Any, arguments: Any, count: Any, names: Any) -> Any:
         if (kind_of(given) != INT) | (word_of(given) > U64(MAX_COST)):
             return False, U0, U0, U0
         cost = word_of(given)
-    secret = state[KEY_LOW], state[KEY_HIGH]
-    if kind_of(key) == INT:
-        return True, siphash_word(word_of(key), secret, 1, 3), cost, now + state[OFFSET]
-    return True, siphash(text_of(key), U0, size_of(key), secret, 1, 3), cost, now + state[OFFSET]
+    return True, hash_of(state, key), cost, now + state[OFFSET]
 
 
 @inlined
