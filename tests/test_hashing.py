@@ -157,6 +157,24 @@ def test_binary_of_every_length(algorithm: str, seed: int) -> None:
     assert [hash64(k, algorithm, seed=seed) for k in keys[::17]] == want[::17]
 
 
+@pytest.mark.parametrize(("algorithm", "seed"), CASES[::3])
+def test_texts_of_mixed_lengths(algorithm: str, seed: int) -> None:
+    """Short beside long, empty ones, from anywhere in a column, at both ends of its data."""
+    for most in (3, 9, 40, 600):
+        lengths = rng(4, most).integers(0, most, 60 if SMALL else 400)
+        keys = split_lengths([int(n) for n in lengths], 5)
+        column, want = pa.array(keys, pa.binary()), expected(algorithm, keys, seed)
+        for lo, hi in (
+            (0, len(keys)),
+            (0, 8),
+            (1, 10),
+            (7, 40),
+            (13, len(keys) - 3),
+            (len(keys) - 9, len(keys)),
+        ):
+            assert hash64(column[lo:hi], algorithm, seed=seed).tolist() == want[lo:hi]
+
+
 @pytest.mark.parametrize("algorithm", TEXT)
 def test_single_value_of_every_length(algorithm: str) -> None:
     """A single ``bytes`` of any length hashes as the library does, and gives a Python int."""

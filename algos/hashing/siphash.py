@@ -15,11 +15,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from algos._bits import U64, borrowed, load64, partial64, rotl
-from algos._fastcall import INT, NONE, as_int, as_none, key_of, kind_of, size_of, text_of, wide_of, word_of
-from algos._jit import inlined, kernel
-from algos.hashing._algorithm import Algorithm, alone
+from numba import types
 
+from algos._bits import U1, U64, borrowed, load64, partial64, rotl
+from algos._fastcall import INT, NONE, as_int, as_none, key_of, kind_of, size_of, text_of, wide_of, word_of
+from algos._jit import inlined, kernel, primitive
+from algos.hashing._algorithm import Algorithm, alone
+from algos.hashing._siplanes import LANES, emit
+
+SHORT = 256
+"""Bytes of a text, in the mean of some, up to which they are hashed side by side."""
 V0, V1, V2, V3 = (
     U64(v) for v in (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
 )
@@ -88,20 +93,61 @@ def _words13(values: Any, key: Any, out: Any) -> None:
         out[i] = siphash_word(values[i], key, 1, 3)
 
 
+def _lanes(rounds: int, last: int) -> Any:
+    """Make what hashes ``LANES`` texts at a time, of which none ends in the first eight bytes of the data."""
+
+    def twin(data: Any, offsets: Any, at: Any, low: Any, high: Any, out: Any) -> None:
+        for i in range(int(at), int(at) + LANES):
+            start = U64(offsets[i])
+            out[i] = siphash(data, start, U64(offsets[i + 1]) - start, (low, high), rounds, last)
+
+    @primitive(twin)
+    def hashed(typingctx: Any, data: Any, offsets: Any, at: Any, low: Any, high: Any, out: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return emit(context, builder, signature, args, rounds, last)
+
+        return types.void(data, offsets, types.uint64, types.uint64, types.uint64, out), codegen
+
+    return hashed
+
+
+_lanes24, _lanes13 = _lanes(2, 4), _lanes(1, 3)
+
+
+@inlined
+def _side_by_side(offsets: Any, i: Any, n: Any) -> Any:
+    """Tell whether texts from ``i`` on may be hashed together: there are enough, and none of them is long."""
+    if i + U64(LANES) > n:
+        return False
+    return (offsets[i + U1] >= 8) & (offsets[i + U64(LANES)] - offsets[i] <= LANES * SHORT)
+
+
 @kernel
 def _text24(data: Any, offsets: Any, key: Any, out: Any) -> None:
-    data = borrowed(data)
-    for i in range(out.size):
-        start = U64(offsets[i])
-        out[i] = siphash(data, start, U64(offsets[i + 1]) - start, key, 2, 4)
+    data, offsets, out = borrowed(data), borrowed(offsets), borrowed(out)
+    i, n, low, high = U64(0), U64(out.size), key[0], key[1]
+    while i < n:
+        if _side_by_side(offsets, i, n):
+            _lanes24(data, offsets, i, low, high, out)
+            i += U64(LANES)
+        else:
+            start = U64(offsets[i])
+            out[i] = siphash(data, start, U64(offsets[i + U1]) - start, (low, high), 2, 4)
+            i += U1
 
 
 @kernel
 def _text13(data: Any, offsets: Any, key: Any, out: Any) -> None:
-    data = borrowed(data)
-    for i in range(out.size):
-        start = U64(offsets[i])
-        out[i] = siphash(data, start, U64(offsets[i + 1]) - start, key, 1, 3)
+    data, offsets, out = borrowed(data), borrowed(offsets), borrowed(out)
+    i, n, low, high = U64(0), U64(out.size), key[0], key[1]
+    while i < n:
+        if _side_by_side(offsets, i, n):
+            _lanes13(data, offsets, i, low, high, out)
+            i += U64(LANES)
+        else:
+            start = U64(offsets[i])
+            out[i] = siphash(data, start, U64(offsets[i + U1]) - start, (low, high), 1, 3)
+            i += U1
 
 
 @inlined
