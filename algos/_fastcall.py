@@ -42,8 +42,8 @@ from algos._jit import cached, inlined
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NONE, INT, TEXT = 0, 1, 2
-"""What a key is: of no kind that is known here, an int as a word, or bytes somewhere."""
+NONE, INT, TEXT, FLOAT = 0, 1, 2, 3
+"""What a key is: of no kind that is known here, an int or a float as a word, or bytes somewhere."""
 MOST_BYTES = 1 << 16
 """Longer keys are of no known kind: batches release the GIL."""
 _DATA, _SHAPE, _STRIDES = 2, 4, 5
@@ -58,7 +58,7 @@ _OBJECT = _I8.as_pointer()
 
 
 class _Key(types.Type):
-    """A key or a seed: what it was, its value or address, its length."""
+    """A key or a seed: what it was, its value or address, its length (an int's: 1 from 2^63 on, else 0)."""
 
     def __init__(self) -> None:
         super().__init__(name="hotpath key")
@@ -100,7 +100,7 @@ def _emit_key(context: Any, builder: Any, item: Any) -> Any:
 
         with b.if_else(of("PyLong_Type")) as (number, other):
             with number:
-                _emit_number(pyapi, item, kind, word)
+                _emit_number(pyapi, item, kind, word, size)
             with other:
                 with b.if_then(of("PyUnicode_Type")):
                     _emit_text(pyapi, item, kind, word, size)
@@ -108,12 +108,27 @@ def _emit_key(context: Any, builder: Any, item: Any) -> Any:
                     b.store(_call(b, "PyBytes_AsString", _I64, item), word)
                     b.store(_call(b, "PyBytes_Size", _I64, item), size)
                     b.store(_kind_of_bytes(b, size), kind)
+    return _made(context, b, kind, word, size)
+
+
+def _made(context: Any, b: Any, *members: Any) -> Any:
+    """Emit the key of what its members' places hold."""
     key = cgutils.create_struct_proxy(KEY)(context, b)
-    key.kind, key.word, key.size = b.load(kind), b.load(word), b.load(size)
+    key.kind, key.word, key.size = map(b.load, members)
     return key._getvalue()
 
 
-def _emit_number(pyapi: Any, item: Any, kind: Any, word: Any) -> None:
+def _emit_float(context: Any, builder: Any, item: Any) -> Any:
+    b, pyapi = builder, context.get_python_api(builder)
+    kind, word, size = (cgutils.alloca_once_value(b, _I64(0)) for _ in range(3))
+    is_a = pyapi.get_type(b.bitcast(item, pyapi.pyobj))
+    with b.if_then(b.icmp_unsigned("==", is_a, b.bitcast(pyapi.get_c_object("PyFloat_Type"), is_a.type))):
+        b.store(b.bitcast(_call(b, "PyFloat_AsDouble", ir.DoubleType(), item), _I64), word)
+        b.store(_I64(FLOAT), kind)
+    return _made(context, b, kind, word, size)
+
+
+def _emit_number(pyapi: Any, item: Any, kind: Any, word: Any, size: Any) -> None:
     b = pyapi.builder
     overflow = cgutils.alloca_once_value(b, _I32(0))
     b.store(_call(b, "PyLong_AsLongLongAndOverflow", _I64, item, overflow), word)
@@ -123,6 +138,7 @@ def _emit_number(pyapi: Any, item: Any, kind: Any, word: Any) -> None:
         with b.if_then(cgutils.is_not_null(b, _call(b, "PyErr_Occurred", _OBJECT))):
             pyapi.err_clear()
             b.store(_I64(NONE), kind)
+        b.store(_I64(1), size)
 
 
 def _emit_text(pyapi: Any, item: Any, kind: Any, word: Any, size: Any) -> None:
@@ -167,9 +183,8 @@ def items_of(typingctx: Any, base: Any, index: Any) -> Any:
     return words(types.uint64, types.int64), codegen
 
 
-@intrinsic
-def key_alone(typingctx: Any, arguments: Any, count: Any, names: Any) -> Any:
-    """Take the one argument of a call as a key; what it has of no kind if there are others."""
+def _alone(emit: Callable[..., Any]) -> Any:
+    """Make the code generator of what the one argument of a call is; of no kind if there are others."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         arguments, count, names = args
@@ -178,10 +193,22 @@ def key_alone(typingctx: Any, arguments: Any, count: Any, names: Any) -> Any:
             builder.icmp_unsigned("==", count, _I64(1)), builder.icmp_unsigned("==", names, _I64(0))
         )
         with builder.if_then(plain, likely=True):
-            builder.store(_emit_key(context, builder, _item(builder, arguments, _I64(0))), none)
+            builder.store(emit(context, builder, _item(builder, arguments, _I64(0))), none)
         return builder.load(none)
 
     return KEY(types.uint64, types.uint64, types.uint64), codegen
+
+
+@intrinsic
+def key_alone(typingctx: Any, arguments: Any, count: Any, names: Any) -> Any:
+    """Take the one argument of a call as a key."""
+    return _alone(_emit_key)
+
+
+@intrinsic
+def float_alone(typingctx: Any, arguments: Any, count: Any, names: Any) -> Any:
+    """Take it, where exactly a ``float``, as one of kind ``FLOAT``: floats are no plain keys."""
+    return _alone(_emit_float)
 
 
 def _member(name: str, of: Any) -> Any:

@@ -7,6 +7,7 @@ to the way of the batches, and the same tests hold.
 from __future__ import annotations
 
 import gc
+import math
 import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -168,12 +169,59 @@ def test_subclasses_go_the_way_of_the_batch() -> None:
         _ = Mine(7) in held
 
 
-def test_parquets_hash_is_not_the_house_hash() -> None:
-    held = SplitBlockBloomFilter.build(list(range(1000)), physical_type="int64")
-    assert all(asked(held, list(range(1000))))
-    assert asked(held, list(range(1000, 3000))) == held.contains_many(list(range(1000, 3000))).tolist()
-    with pytest.raises(TypeError):
-        _ = "text" in held
+BOUNDS = [2**31 - 1, 2**31 + 1, -(2**31) - 1, 2**32 - 1, 2**32, 2**64 - 2**31, 2**64, -(2**63) - 1]
+NANS = np.array([0x7FF8 << 48, 0xFFF8 << 48, 0x7FF0 << 48 | 1, 0x7FF8 << 48 | 5], np.uint64).view(np.float64)
+FLOATS = [0.0, -0.0, 1.0, 0.1, 5e-324, 1e-46, 1e-45, 1e-39, 16777217.0, 3.4028235e38, 3.5e38, -1e300]
+FLOATS += [math.inf, -math.inf, *NANS.tolist()]
+COLUMNS: dict[str, list[Any]] = {
+    "int32": [k for k in (*INTS, *BOUNDS) if -(2**31) <= k < 2**32],
+    "int64": [k for k in (*INTS, *BOUNDS) if -(2**63) <= k < 2**64],
+    "float": [k for k in FLOATS if not 3.45e38 < abs(k) < math.inf],
+    "double": FLOATS,
+    "byte_array": TEXTS + [text.encode() for text in (*TEXTS, *LONG)],
+}
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_value_of_a_column_is_hashed_alone_as_in_a_batch(column: str) -> None:
+    drawn = np.random.default_rng(1).integers(-(2**31), 2**31, 1500)
+    kinds = {"float": drawn / 7, "double": drawn / 7, "byte_array": drawn.astype(np.str_)}
+    strangers = kinds.get(column, drawn).tolist()
+    for key in (*COLUMNS[column], *strangers[:20]):
+        alone, batch = (SplitBlockBloomFilter(1000, physical_type=column) for _ in range(2))
+        alone.add(key)
+        batch.add_many([key])
+        assert alone == batch
+        assert key in alone
+        assert alone._contains_one(key)
+        assert asked(alone, strangers) == alone.contains_many(strangers).tolist()
+    held = SplitBlockBloomFilter.build(strangers[:500], physical_type=column)
+    assert asked(held, strangers) == held.contains_many(strangers).tolist()
+    assert all(asked(pickle.loads(pickle.dumps(held)), strangers[:500]))
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_what_a_column_cannot_hold_is_refused_alone_as_in_a_batch(column: str) -> None:
+    alone, batch = (SplitBlockBloomFilter(1000, physical_type=column) for _ in range(2))
+    texts = [*TEXTS, "\ud800", *(text.encode() for text in TEXTS)]
+    for key in (
+        *INTS,
+        *BOUNDS,
+        *FLOATS,
+        *texts,
+        *OTHERS,
+        np.float32(-0.0),
+        np.bytes_(b"a"),
+        True,
+        [1],
+        1j,
+        Mine(7),
+    ):
+        assert outcome(alone.add, key) == outcome(batch.add_many, [key])
+        assert outcome(alone.__contains__, key) == outcome(alone._contains_one, key)
+        among = outcome(batch.contains_many, [key])
+        assert outcome(alone.__contains__, key) == (among if isinstance(among, tuple) else among[0])
+    assert alone == batch
 
 
 def test_answers_follow_the_state_wherever_it_moves() -> None:

@@ -133,13 +133,13 @@ class Filter(ABC):
         return f"<{type(self).__name__} {given}, {self.nbytes:,} bytes>"
 
 
-_SEED = place(Filter, "_scalar_seed")
+SEED = place(Filter, "_scalar_seed")
 
 
 @inlined
 def hash_alone(me: Any, arguments: Any, count: Any, names: Any) -> tuple[Any, Any]:
     """Tell whether a call of the filter ``me`` has one plain key, and return its hash."""
-    key, seed = key_alone(arguments, count, names), key_of(me, _SEED)
+    key, seed = key_alone(arguments, count, names), key_of(me, SEED)
     return (True, xxh3_alone(key, seed)) if known(key, seed) else (False, np.uint64(0))
 
 

@@ -11,12 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from algos._bits import M32, U64
+from algos._fastcall import FLOAT, INT, TEXT, float_alone, kind_of, size_of, word_of
+from algos._jit import inlined
 from algos.errors import CorruptDataError
 from algos.hashing.batch import KeyHasher
 from algos.hashing.keys import Dictionary, Piece, Text, Words, one, pieces
-from algos.hashing.xxh64 import XXH64, words32
+from algos.hashing.xxh64 import XXH64, words32, xxh64_alone, xxh64_word, xxh64_word32
 
 TYPES = ("int32", "int64", "float", "double", "byte_array")
+_INT32, _INT64, _FLOAT, _DOUBLE, _BYTE_ARRAY = (U64(at) for at in range(len(TYPES)))
+_BELOW_ZERO, _IN_INT32 = U64(1 << 31), U64((1 << 31) + (1 << 32))
+"""How many of the values that an int32 column takes are negative, and how many there are."""
 MAX_BYTES = 128 << 20
 """The largest filter that writers make, whatever rate is asked for."""
 
@@ -143,6 +149,29 @@ class PlainHasher(KeyHasher):
         if self.physical_type == "int32":
             return _Words32(_as_int32(values, piece.valid), piece.valid)
         return piece
+
+
+@inlined
+def plain_alone(key: Any, column: Any, arguments: Any, count: Any, names: Any) -> tuple[Any, Any]:
+    """Tell whether a call has one value that a column, named by its index in ``TYPES``, takes as it is.
+
+    And return its hash, as ``PlainHasher`` makes it. ``key`` is what the call has if that is no float.
+    """
+    zero, kind, word = U64(0), kind_of(key), word_of(key)
+    if (column == _BYTE_ARRAY) & (kind == TEXT) | (column == _INT64) & (kind == INT):
+        return True, xxh64_alone(key, zero)
+    if column == _INT32:
+        inside = (word + _BELOW_ZERO < _IN_INT32) & (size_of(key) == zero)
+        return (True, xxh64_word32(word & M32, zero)) if (kind == INT) & inside else (False, zero)
+    given = float_alone(arguments, count, names)
+    if (kind_of(given) != FLOAT) | (column != _FLOAT) & (column != _DOUBLE):
+        return False, zero
+    if column == _DOUBLE:
+        return True, xxh64_word(word_of(given), zero)
+    narrow = np.float32(U64(word_of(given)).view(np.float64))
+    if not np.isfinite(narrow):  # what a column refuses, among others
+        return False, zero
+    return True, xxh64_word32(U64(np.float32(narrow).view(np.uint32)), zero)
 
 
 def _refuse(outside: Any, values: Any, valid: Any, bounds: str) -> None:

@@ -23,7 +23,22 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._bits import aligned_zeros
-from algos._fastcall import Method, Native, as_bool, as_none, slowly, uint32s_of
+from algos._fastcall import (
+    INT,
+    Method,
+    Native,
+    as_bool,
+    as_none,
+    key_alone,
+    key_of,
+    kind_of,
+    known,
+    place,
+    slowly,
+    uint32s_of,
+    word_of,
+)
+from algos._jit import inlined
 from algos.filters import _parquet
 from algos.filters._bit_filter import WORDS
 from algos.filters._blocks import MAX_BLOCKS, EightLanes, bits_for, holds, put
@@ -35,7 +50,8 @@ from algos.filters._checks import (
     check_fpr,
     only_one,
 )
-from algos.filters._common import count_keys, hash_alone, house_hasher
+from algos.filters._common import SEED, count_keys, house_hasher
+from algos.hashing.xxh3 import xxh3_alone
 
 if TYPE_CHECKING:
     from algos import _state
@@ -46,9 +62,21 @@ def _hasher(seed: int, physical_type: str | None) -> KeyHasher:
     return house_hasher(seed) if physical_type is None else _parquet.PlainHasher(physical_type, seed)
 
 
+@inlined
+def _hash_alone(me: Any, arguments: Any, count: Any, names: Any) -> tuple[Any, Any]:
+    """Tell whether a call of the filter ``me`` has one plain key, of the house or a column, and its hash."""
+    key, seed = key_alone(arguments, count, names), key_of(me, SEED)
+    if known(key, seed):
+        return True, xxh3_alone(key, seed)
+    column = key_of(me, _COLUMN)
+    if kind_of(column) == INT:
+        return _parquet.plain_alone(key, word_of(column), arguments, count, names)
+    return False, np.uint64(0)
+
+
 @Native
 def _ask(me: Any, arguments: Any, count: Any, names: Any) -> Any:
-    plain, h = hash_alone(me, arguments, count, names)
+    plain, h = _hash_alone(me, arguments, count, names)
     if plain:
         return as_bool(holds(uint32s_of(me, WORDS), h))
     return slowly(me, "_contains_one", arguments, count, names)
@@ -56,7 +84,7 @@ def _ask(me: Any, arguments: Any, count: Any, names: Any) -> Any:
 
 @Native
 def _put(me: Any, arguments: Any, count: Any, names: Any) -> Any:
-    plain, h = hash_alone(me, arguments, count, names)
+    plain, h = _hash_alone(me, arguments, count, names)
     if plain:
         put(uint32s_of(me, WORDS), h)
         return as_none()
@@ -83,7 +111,7 @@ class SplitBlockBloomFilter(EightLanes):
     array([ True, False])
     """
 
-    __slots__ = ("physical_type",)
+    __slots__ = ("_column", "physical_type")
 
     def __init__(
         self,
@@ -113,6 +141,7 @@ class SplitBlockBloomFilter(EightLanes):
         self.capacity = capacity
         self.physical_type = physical_type
         self._use(_hasher(seed, physical_type))
+        self._column = None if physical_type is None else _parquet.TYPES.index(physical_type)
 
     @classmethod
     def build(
@@ -187,3 +216,6 @@ class SplitBlockBloomFilter(EightLanes):
         self._set_up(parameters.integer("capacity", 1, MAX_CAPACITY), seed, physical_type)
         self._take_words(payload, 32, "<u4", MAX_BLOCKS)
         return self
+
+
+_COLUMN = place(SplitBlockBloomFilter, "_column")

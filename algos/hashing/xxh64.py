@@ -90,19 +90,31 @@ def xxh64(data: Any, start: Any, n: Any, seed: Any) -> Any:
     return avalanche(h)
 
 
+@inlined
+def xxh64_word(value: Any, seed: Any) -> Any:
+    """Hash a uint64 as its 8 little-endian bytes."""
+    return avalanche(_tail8(seed + P5 + _N8, value))
+
+
+@inlined
+def xxh64_word32(value: Any, seed: Any) -> Any:
+    """Hash a uint64 below 2^32 as 4 bytes."""
+    return avalanche(_tail4(seed + P5 + _N4, value))
+
+
 @kernel
 def _words(values: Any, seed: Any, out: Any) -> None:
-    start = np.uint64(seed) + P5 + _N8
+    s = np.uint64(seed)
     for i in range(values.size):
-        out[i] = avalanche(_tail8(start, values[i]))
+        out[i] = xxh64_word(values[i], s)
 
 
 @kernel
 def words32(values: Any, seed: Any, out: Any) -> None:
     """Hash uint32 values as their 4 little-endian bytes (Parquet's int32 and float)."""
-    start = np.uint64(seed) + P5 + _N4
+    s = np.uint64(seed)
     for i in range(values.size):
-        out[i] = avalanche(_tail4(start, U64(values[i])))
+        out[i] = xxh64_word32(U64(values[i]), s)
 
 
 @kernel
@@ -113,17 +125,20 @@ def _text(data: Any, offsets: Any, seed: Any, out: Any) -> None:
         out[i] = xxh64(data, start, U64(offsets[i + 1]) - start, s)
 
 
+@inlined
+def xxh64_alone(key: Any, seed: Any) -> Any:
+    """Hash the known key of a scalar call as batches are, by a uint64 seed."""
+    if kind_of(key) == INT:
+        return xxh64_word(word_of(key), seed)
+    return xxh64(text_of(key), U64(0), size_of(key), seed)
+
+
 @alone("xxh64")
 def _one(_me: Any, arguments: Any, _count: Any, _names: Any) -> Any:
     key, seed = key_of(arguments, 0), key_of(arguments, 1)
     if not known_below(key, seed, U63):
         return as_none()
-    s = word_of(seed)
-    if kind_of(key) == INT:
-        h = avalanche(_tail8(s + P5 + _N8, word_of(key)))
-    else:
-        h = xxh64(text_of(key), U64(0), size_of(key), s)
-    return as_int(h)
+    return as_int(xxh64_alone(key, word_of(seed)))
 
 
 XXH64 = Algorithm("xxh64", 64, _words, _text)
