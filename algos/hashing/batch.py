@@ -14,7 +14,7 @@ import numpy as np
 from algos._threads import in_parts
 from algos.hashing._algorithm import ONE
 from algos.hashing.crc32 import CRC32C
-from algos.hashing.keys import CHUNK, one, pieces
+from algos.hashing.keys import CHUNK, one, pieces, ready
 from algos.hashing.murmur3_32 import MURMUR3_32
 from algos.hashing.murmur3_128 import BOTH_LANES, MURMUR3_128
 from algos.hashing.murmur64a import MURMUR64A
@@ -126,8 +126,9 @@ def hash64(keys: Any, algorithm: str = "xxh3", *, seed: int = 0) -> Any:
         found = None  # for _named to say what there is
     if found is not None:
         return found
-    hashes = _hashed(keys, _named(algorithm, _64_BITS), seed, ())
-    return int(hashes[0]) if _single(keys) else hashes
+    single = _single(keys)
+    hashes = _hashed([keys] if single else keys, _named(algorithm, _64_BITS), seed, ())
+    return int(hashes[0]) if single else hashes
 
 
 @overload
@@ -145,8 +146,9 @@ def hash128(keys: Any, algorithm: str = "xxh3", *, seed: int = 0) -> Any:
     >>> hash128("hello", "murmur3_128") == 6565844092913065241 << 64 | 14688674573012802306
     True
     """
-    hashes = _hashed(keys, _named(algorithm, _128_BITS), seed, (2,))
-    return int(hashes[0, 1]) << 64 | int(hashes[0, 0]) if _single(keys) else hashes
+    single = _single(keys)
+    hashes = _hashed([keys] if single else keys, _named(algorithm, _128_BITS), seed, (2,))
+    return int(hashes[0, 1]) << 64 | int(hashes[0, 0]) if single else hashes
 
 
 def _single(keys: Any) -> bool:
@@ -154,9 +156,14 @@ def _single(keys: Any) -> bool:
 
 
 def _hashed(keys: Any, algorithm: Algorithm, seed: int, width: tuple[int, ...]) -> NDArray[np.uint64]:
-    """Hash a batch, or a single key as a batch of one, to rows of ``width`` words."""
+    """Hash a batch to rows of ``width`` words."""
+    words = ready(keys)
+    if words is not None:  # of L2's size, half of what a call costs besides the hashing is in what follows
+        out = np.empty((len(words), *width), np.uint64)
+        algorithm.words(words, algorithm.words_of(algorithm.check_seed(seed)), out)
+        return out
     hasher = KeyHasher(algorithm, seed)
-    parts = hasher.pieces(keys if not _single(keys) else [keys])
+    parts = hasher.pieces(keys)
     out = np.empty((sum(map(len, parts)), *width), np.uint64)
     base = 0
     for part in parts:

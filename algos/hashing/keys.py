@@ -161,6 +161,14 @@ def _in_bounds(offsets: Any, size: Any) -> Any:
     return falls == 0
 
 
+def ready(keys: Any) -> Any:
+    """Return the words of keys that need no normalising, 64-bit integers in an array; ``None`` for others."""
+    if type(keys) is not np.ndarray or keys.ndim != 1 or not keys.flags.c_contiguous:
+        return None
+    dtype = keys.dtype
+    return keys.view(np.uint64) if dtype.itemsize == 8 and dtype.kind in "iu" and dtype.isnative else None
+
+
 def pieces(keys: Any) -> list[Piece]:
     """Normalise a batch of keys; raise a ``TypeError`` that says what is accepted."""
     if isinstance(keys, np.ndarray):
