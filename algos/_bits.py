@@ -244,14 +244,22 @@ def _prefetch_twin(array: Any, index: Any) -> None:
     _checked(array, index, 1)
 
 
-def _prefetch(locality: int) -> Any:
+def _prefetch_beyond_twin(_array: Any, _index: Any) -> None:
+    pass
+
+
+def _prefetch(locality: int, *, inside: bool = True) -> Any:
     """Make the code generator of a prefetch for reading: 3 into all levels, 2 into L2 and beyond."""
 
     def generator(typingctx: Any, array: Any, index: Any) -> Any:
         signature = types.void(array, types.uint64)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            pointer = item_pointer(context, builder, signature.args[0], args[0], args[1], 1)
+            if inside:
+                pointer = item_pointer(context, builder, signature.args[0], args[0], args[1], 1)
+            else:
+                start = context.make_array(signature.args[0])(context, builder, args[0]).data
+                pointer = builder.gep(start, [args[1]])
             pointer = builder.bitcast(pointer, ir.IntType(8).as_pointer())
             i32 = ir.IntType(32)
             function_type = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
@@ -273,6 +281,9 @@ Into L2 and not L1, because far more misses may be under way there (48 against 2
 
 prefetch_near = primitive(_prefetch_twin)(_prefetch(3))
 """Ask for the line to be in L1: for what is in L2 already, where it saves a second visit."""
+
+prefetch_beyond = primitive(_prefetch_beyond_twin)(_prefetch(3, inside=False))
+"""Ask for it also where the array has ended: that never faults, and there may be the next part of a whole."""
 
 HUGE_PAGE = 2 << 20
 LINE = 64

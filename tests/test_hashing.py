@@ -262,6 +262,21 @@ def test_batch_of_any_size(algorithm: str, n: int) -> None:
     assert got.tolist() == integers_hashed(algorithm, keys.tolist(), 9)
 
 
+@pytest.mark.parametrize(
+    ("least", "most"), [(0, 20), (4, 8), (0, 140), (6, 18), (15, 45), (30, 300), (127, 130)]
+)
+@pytest.mark.parametrize("n", [511, 512, 513, 719, 720, 721] + ([] if SMALL else [9599, 9600, 9601, 20_000]))
+def test_batch_of_texts_of_many_lengths(n: int, least: int, most: int) -> None:
+    """Sorted by length or not, wherever a block or a part of the batch ends, texts hash as they do alone."""
+    stream = rng(8, n, most)
+    keys = [stream.bytes(int(k)) for k in stream.integers(least, most + 1, n)]
+    alike = n // 3
+    keys[alike : 2 * alike] = [key[:1] * most for key in keys[alike : 2 * alike]]
+    want = expected("xxh3", keys, 7)
+    assert hash64(pa.array(keys, pa.binary()), seed=7).tolist() == want
+    assert hash64(pa.array(keys, pa.large_binary())[1:], seed=7).tolist() == want[1:]
+
+
 WIDE = [pytest.param(name, seed, id=f"{name}-{seed:#x}") for name in LIBRARY_128 for seed in seeds(name)]
 
 
