@@ -46,7 +46,7 @@ NOBODYS, OURS, CALLERS = 0, 1, 2
 NEVER = -1
 MAX_COST = 1 << 50
 MAX_TIME = 1 << 62
-AHEAD, BLOCK = U64(96), U64(64)
+AHEAD, BLOCK = U64(64), U64(16)
 """Requests whose buckets are under way; and those looked up together."""
 U0 = U64(0)
 

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from numba import types
 
-from algos._bits import U1, U64, borrowed, item_pointer, mulhi, popcount, prefetch, rotl, trailing_zeros
+from algos._bits import U1, U64, borrowed, item_pointer, mulhi, popcount, prefetch_near, rotl, trailing_zeros
 from algos._fastcall import (
     INT,
     NONE,
@@ -49,7 +49,7 @@ from algos._fastcall import (
 from algos._jit import inlined, kernel, primitive
 from algos.ratelimit._limiter import Limiter, check_capacity, check_when_full, whole_numbers
 from algos.ratelimit._loops import BUSY, FULL, MAX_COST, OFFSET, OURS, OWN, hash_of, without_place
-from algos.ratelimit._table import ENOUGH, LOAD, NOWHERE, SLOTS, at_most, equal
+from algos.ratelimit._table import ENOUGH, LOAD, NOWHERE, SLOTS, at_most, equal, least
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,16 +161,16 @@ def _take(state: Any, table: Any, h: Any, threshold: Any, word: Any) -> Any:
     if popcount(free) < ENOUGH:
         rest = at_most(table, other + _SLOTS, threshold)
         if popcount(rest) > popcount(free):
-            base, free = other, rest
-    while free:
-        slot = base + trailing_zeros(free)
+            base = other
+    while True:
+        slot = base + least(table, base + _SLOTS)
         old = read(table, slot + _SLOTS)
-        if old <= threshold and swap(table, slot + _SLOTS, old, TAKEN):
+        if old > threshold:
+            return False
+        if swap(table, slot + _SLOTS, old, TAKEN):  # else its key was asked for meanwhile
             write(table, slot, h)
             write(table, slot + _SLOTS, word)
             return True
-        free &= free - U1  # its key was asked for meanwhile
-    return False
 
 
 @inlined
@@ -225,13 +225,13 @@ def run_shared(
     What remains and how long to wait is said where ``fields`` (int64[3, n]) has room for it.
     """
     state, table, numbers, n = borrowed(state), borrowed(table), rule(state), U64(hashes.size)
-    each, ahead, told = U64(costs.size > 1), U64(32), fields.size > 0
+    each, ahead, told = U64(costs.size > 1), U64(48), fields.size > 0
     for i in range(U64(start), n):
         h, cost = hashes[i], costs[i * each]
         if i + ahead < n:
             base, _ = _bases(state, hashes[i + ahead])
-            prefetch(table, base)
-            prefetch(table, base + _SLOTS)
+            prefetch_near(table, base)
+            prefetch_near(table, base + _SLOTS)
         if commit:
             answer, word = ask(rule, step, threshold, state, table, h, now, cost)
             if answer == STUCK:

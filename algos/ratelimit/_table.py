@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
-from algos._bits import U1, U64, item_pointer, mulhi, popcount, prefetch, rotl, trailing_zeros
+from algos._bits import U1, U64, item_pointer, mulhi, opaque, popcount, prefetch_near, rotl, trailing_zeros
 from algos._jit import inlined, primitive
 
 SLOTS = 8
@@ -32,17 +33,26 @@ NOWHERE = U64(0xFFFF_FFFF_FFFF_FFFF)
 _SLOTS, _WITHIN, _HALF = U64(SLOTS), U64(SLOTS - 1), U64(32)
 
 
-def _compare(context: Any, builder: Any, signature: Any, args: Any, sign: str) -> Any:
-    """Emit which of a bucket's eight words compare so with another: a bit each."""
-    word = ir.IntType(64)
-    row = ir.VectorType(word, SLOTS)
+def _row(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """Emit the eight words from a place on."""
     pointer = item_pointer(context, builder, signature.args[0], args[0], args[1], SLOTS)
-    words = builder.load(builder.bitcast(pointer, row.as_pointer()))
+    words = builder.load(builder.bitcast(pointer, ir.VectorType(ir.IntType(64), SLOTS).as_pointer()))
     words.align = 8 * SLOTS
-    one = builder.insert_element(ir.Constant(row, ir.Undefined), args[2], ir.IntType(32)(0))
+    return words
+
+
+def _mask(builder: Any, sign: str, words: Any, word: Any) -> Any:
+    """Emit which of eight words compare so with another: a bit each."""
+    one = builder.insert_element(ir.Constant(words.type, ir.Undefined), word, ir.IntType(32)(0))
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), SLOTS), [0] * SLOTS)
     found = builder.icmp_unsigned(sign, words, builder.shuffle_vector(one, one, zeros))
-    return builder.zext(builder.bitcast(found, ir.IntType(SLOTS)), word)
+    return builder.bitcast(found, ir.IntType(SLOTS))
+
+
+def _compare(context: Any, builder: Any, signature: Any, args: Any, sign: str) -> Any:
+    """Emit which of a bucket's eight words compare so with another: a bit each."""
+    words = _row(context, builder, signature, args)
+    return builder.zext(_mask(builder, sign, words, args[2]), ir.IntType(64))
 
 
 def _equal_twin(table: Any, base: Any, word: Any) -> Any:
@@ -71,6 +81,25 @@ def at_most(typingctx: Any, table: Any, base: Any, word: Any) -> Any:
         return _compare(context, builder, signature, args, "<=")
 
     return types.uint64(table, types.uint64, types.uint64), codegen
+
+
+def _least_twin(table: Any, base: Any) -> Any:
+    return U64(np.argmin(table[int(base) : int(base) + SLOTS]))
+
+
+@primitive(_least_twin)
+def least(typingctx: Any, table: Any, base: Any) -> Any:
+    """Return which of the eight words from ``base`` on is the least, the first of several."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        words = _row(context, builder, signature, args)
+        reduce = ir.FunctionType(ir.IntType(64), [words.type])
+        name = f"llvm.vector.reduce.umin.v{SLOTS}i64"
+        lowest = builder.call(cgutils.get_or_insert_function(builder.module, reduce, name), [words])
+        found = _mask(builder, "==", words, lowest)
+        return builder.zext(builder.cttz(found, ir.IntType(1)(1)), ir.IntType(64))
+
+    return types.uint64(table, types.uint64), codegen
 
 
 @inlined
@@ -111,6 +140,28 @@ def _dead(table: Any, base: Any, width: Any, threshold: Any) -> Any:
 
 
 @inlined
+def _oldest(table: Any, base: Any, width: Any) -> Any:
+    """Return the slot of a bucket that died first, or is empty: who comes again may still find its own."""
+    if width == U1:
+        return least(table, base + _SLOTS)
+    slot = U64(0)
+    for other in range(U1, _SLOTS):
+        if table[base + _SLOTS + other * width] < table[base + _SLOTS + slot * width]:
+            slot = other
+    return slot
+
+
+@inlined
+def store_if(flag: Any, table: Any, at: Any, word: Any) -> None:
+    """Store a word if a flag is set, without a branch.
+
+    What is allowed is as good as random, and a wrong guess costs as much as half a decision.
+    """
+    kept = table[at]
+    table[at] = kept ^ ((kept ^ word) & opaque(U64(0) - U64(flag)))
+
+
+@inlined
 def free_slot(table: Any, buckets: Any, width: Any, h: Any, threshold: Any) -> Any:
     """Return a slot for a new key, whose state is dead at ``threshold``, or ``NOWHERE``."""
     size = bucket_words(width)
@@ -120,7 +171,7 @@ def free_slot(table: Any, buckets: Any, width: Any, h: Any, threshold: Any) -> A
         rest = _dead(table, other, width, threshold)
         if popcount(rest) > popcount(free):
             base, free = other, rest
-    return base + trailing_zeros(free) if free else NOWHERE
+    return base + _oldest(table, base, width) if free else NOWHERE
 
 
 @inlined
@@ -145,14 +196,18 @@ def place(table: Any, buckets: Any, width: Any, h: Any, threshold: Any) -> Any:
 
 @inlined
 def fetch(table: Any, buckets: Any, width: Any, h: Any) -> None:
-    """Ask for the keys of a key's first bucket."""
-    prefetch(table, mulhi(h, buckets) * bucket_words(width))
+    """Ask for the keys of a key's first bucket, and for its states where they are a line."""
+    base = mulhi(h, buckets) * bucket_words(width)
+    prefetch_near(table, base)
+    if width == U1:
+        prefetch_near(table, base + _SLOTS)
 
 
 @inlined
 def find_ahead(table: Any, buckets: Any, width: Any, h: Any) -> Any:
     """Return the slot of a key, or ``NOWHERE``, and ask for its state, or the first of its bucket."""
     slot = find(table, buckets, width, h)
-    near = mulhi(h, buckets) * bucket_words(width) if slot == NOWHERE else slot
-    prefetch(table, state_of(near, width))
+    if width != U1:
+        near = mulhi(h, buckets) * bucket_words(width) if slot == NOWHERE else slot
+        prefetch_near(table, state_of(near, width))
     return slot

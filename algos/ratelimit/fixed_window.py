@@ -18,6 +18,7 @@ from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Kernels, Window
 from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all, told
 from algos.ratelimit._rate import count_bits
+from algos.ratelimit._table import store_if
 
 LIMIT, PERIOD, COUNT_BITS = range(OWN, OWN + 3)
 
@@ -38,18 +39,13 @@ def _threshold(rule: Any, now: Any) -> Any:
 def _decide(rule: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
     limit, period, bits = rule
     window, held = now // period, table[at]
-    count = U64(0)
-    if held >> bits >= window:  # later than now if the clock stepped back
-        window, count = held >> bits, held & ((U1 << bits) - U1)
+    count = held & ((U1 << bits) - U1) if held >> bits >= window else U64(0)
+    window = max(window, held >> bits)  # later than now if the clock stepped back
     end = (window + U1) * period - now
     allowed = (cost <= limit) & (count + cost <= limit)
-    if allowed:
-        count += cost
-        if commit:
-            table[at] = (window << bits) | count
-    retry = np.int64(0)
-    if not allowed:
-        retry = np.int64(end) if cost <= limit else np.int64(NEVER)
+    store_if(allowed & commit, table, at, (window << bits) | (count + cost))
+    count += cost if allowed else U64(0)
+    retry = np.int64(0) if allowed else np.int64(end) if cost <= limit else np.int64(NEVER)
     return allowed, np.int64(limit - count), retry, np.int64(end if count else U64(0))
 
 

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import U64
+from algos._bits import U1, U64
 from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
-from algos.ratelimit._arrivals import asked, give_back, keep, owed, remaining, rule_at, words_of
+from algos.ratelimit._arrivals import asked, give_back, owed, remaining, rule_at, words_of
 from algos.ratelimit._limiter import Bucket, Kernels
 from algos.ratelimit._loops import OWN, alone, run, run_all, told
+from algos.ratelimit._table import store_if
 
 
 @inlined
@@ -40,8 +41,9 @@ def _threshold(_rule: Any, now: Any) -> Any:
 def _decide(rule: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) -> Any:
     tat, below, now = owed(rule, table, at, now)
     allowed, after, after_below, retry = asked(rule, tat, below, now, cost)
-    if allowed & commit:
-        keep(rule, table, at, after, after_below)
+    store_if(allowed & commit, table, at, after)
+    if rule[1] != U1:
+        store_if(allowed & commit, table, at + U1, after_below)
     reset = (after if allowed else tat) - now
     return allowed, remaining(rule, reset, after_below if allowed else below), retry, np.int64(reset)
 
