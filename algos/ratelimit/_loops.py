@@ -91,7 +91,8 @@ def run(
     """Decide on requests one after the other; ``nows`` and ``costs`` have one item for all or for each."""
     state, table = borrowed(state), borrowed(table)
     numbers, buckets, width, n = rule(state), state[BUCKETS], state[WIDTH], U64(hashes.size)
-    each_now, each_cost, full = U64(nows.size > 1), U64(costs.size > 1), state[FULL] != U0
+    each_now, each_cost, full = U64(nows.size > 1), costs.size > 1, state[FULL] != U0
+    one = costs[0] if costs.size else U1
     found, other = U64(table.size) - U64(2) * BLOCK, U64(table.size) - BLOCK
     look_up(table, buckets, width, hashes, U0, found)
     for lo in range(U0, n, BLOCK):
@@ -104,7 +105,7 @@ def run(
                 allowed[i] = full
             else:
                 at = state_of(slot, width)
-                allowed[i] = decide(numbers, table, at, now, costs[i * each_cost], True)[0]
+                allowed[i] = decide(numbers, table, at, now, costs[i] if each_cost else one, True)[0]
         found, other = other, found
 
 

@@ -111,6 +111,8 @@ def bucket_words(width: Any) -> Any:
 @inlined
 def state_of(slot: Any, width: Any) -> Any:
     """Return where the state of a slot begins; a slot is where its key is."""
+    if width == U1:
+        return slot + _SLOTS
     within = slot & _WITHIN
     return slot - within + _SLOTS + within * width
 
@@ -144,7 +146,7 @@ def _oldest(table: Any, base: Any, width: Any) -> Any:
     """Return the slot of a bucket that died first, or is empty: who comes again may still find its own."""
     if width == U1:
         return least(table, base + _SLOTS)
-    slot = U64(0)
+    slot: Any = U64(0)
     for other in range(U1, _SLOTS):
         if table[base + _SLOTS + other * width] < table[base + _SLOTS + slot * width]:
             slot = other

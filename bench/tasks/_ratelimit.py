@@ -139,7 +139,7 @@ def _timed(entry: Ours, task: Task, _seed: int) -> Timed:
 
 def _by_clock(task: Task, keys: list[str]) -> Iterator[Contestant]:
     """Decide on texts, by everyone's own clock; packages and plain Python have them as a list."""
-    columns = {"list": keys, "arrow": pa.array(keys)}
+    columns, clients = {"list": keys, "arrow": pa.array(keys)}, sorted(set(keys))
 
     def slices(form: str, limit: int) -> list[Slice]:
         column = columns[form]
@@ -153,7 +153,7 @@ def _by_clock(task: Task, keys: list[str]) -> Iterator[Contestant]:
     for entry in entries:
         if entry.name != ClosureOfOne.name:
             form = task.params["input"] if isinstance(entry, Ours) else "list"
-            yield _row(entry, lambda state, part: state.allow_many(part), partial(slices, form), form)
+            yield _row(entry, _all, partial(slices, form), form, clients)
     yield from missing
     yield null(partial(slices, "list"))
 
@@ -174,9 +174,13 @@ def _allow(task: Task, seed: int) -> Iterator[Contestant]:
     entries, missing = entered(task.anchor)
     for entry in entries:
         if task.n == 1 or entry.name != ClosureOfOne.name:
-            yield _row(entry, _each, slices, "list")
+            yield _row(entry, _each, slices, "list", keys if task.n > 1 else [])
     yield from missing
     yield null(slices)
+
+
+def _all(state: Any, part: Any) -> Any:
+    return state.allow_many(part)
 
 
 def _each(state: Any, keys: list[str]) -> list[bool]:
@@ -187,13 +191,22 @@ def _each(state: Any, keys: list[str]) -> list[bool]:
     return [allow(key) for key in keys]
 
 
-def _row(entry: Entry, call: Any, slices: Callable[[int], Sequence[Slice]], form: str) -> Contestant:
+def _known(made: Any, clients: list[str]) -> Any:
+    """Let a limiter know all clients: each has made a request."""
+    for lo in range(0, len(clients), SAMPLE):
+        made.allow_many(clients[lo : lo + SAMPLE])
+    return made
+
+
+def _row(
+    entry: Entry, call: Any, slices: Callable[[int], Sequence[Slice]], form: str, clients: list[str]
+) -> Contestant:
     return Contestant(
         entry.name,
         entry.role,
         call,
         slices,
-        setup=lambda _: entry.make(RATE, BURST, PERIOD),
+        setup=lambda _: _known(entry.make(RATE, BURST, PERIOD), clients),
         check=partial(bounded, entry),
         nbytes=(lambda state: state.owner.nbytes) if isinstance(entry, Ours) else None,
         package=entry.package,
