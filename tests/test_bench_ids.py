@@ -66,10 +66,16 @@ def test_the_index_is_simulated_as_it_says() -> None:
 def test_quality_of_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kinds in order of creation fill leaves; random ones do not."""
     monkeypatch.setattr(_id_quality, "IDS", scaled(4000, 2000))
+    monkeypatch.setattr(_id_quality, "STEPPED", scaled(4000, 400))
     _id_quality._simulated.cache_clear()
+    _id_quality._misplaced.cache_clear()
     entries, _ = _ids.entered("Uuid7")
     found = {e.name: _id_quality.measure(e.make_ahead()) for e in entries if isinstance(e, Ours)}
     _id_quality._simulated.cache_clear()
+    _id_quality._misplaced.cache_clear()
+    disorder = {name: figures[3].value for name, figures in found.items()}
+    assert all((disorder[name] == 0) == (name in ASCENDING) for name in disorder if "control" not in name)
+    assert all(figures[4].value == 0 and figures[4].ok for figures in found.values())
     slack = {name: figures[2].value for name, figures in found.items()}
     assert all((slack[name] < 0.1) == (name in ASCENDING) for name in slack if "control" not in name)
     assert {name: figures[0].value for name, figures in found.items()}["Ksuid"] == 20

@@ -1,9 +1,14 @@
-"""What ids cost the index they are keys of: a simulation of a B-tree's leaves, not a database measured.
+"""What ids cost the index they are keys of, and whether they keep their order: simulations.
+
+The index is a simulation of a B-tree's leaves, not a database measured.
 
 Ids are inserted in the order they are minted, four a millisecond. A leaf holds 256; a full one is split in
 halves, but for the last one when the new key goes behind all others: then a new leaf begins, as databases
 have it. The last 200 leaves used are in memory, and an insertion into another is a miss. So much makes the
 difference between kinds, and no more is claimed.
+
+Order is that of ids minted while the clock stands, leaps and is set back, by up to two milliseconds at a
+time.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ import time
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LEAF, POOL = 256, 200
-IDS, AT_ONCE = 100_000, 4
+IDS, STEPPED, AT_ONCE = 100_000, 4_000, 4
 
 
 class Pace:
@@ -34,6 +40,17 @@ class Pace:
 
     def __call__(self) -> int:
         self.now += 10**6
+        return self.now
+
+
+class Stepping:
+    """A clock that goes on, stands, leaps or is set back whenever it is asked."""
+
+    def __init__(self) -> None:
+        self.now, self._steps = time.time_ns() + 10 * 10**9, np.random.default_rng(5)
+
+    def __call__(self) -> int:
+        self.now += int(self._steps.choice([-2, 0, 1, 1, 3])) * 10**6
         return self.now
 
 
@@ -69,22 +86,36 @@ def _use(recent: OrderedDict[int, None], name: int) -> None:
         recent.popitem(last=False)
 
 
-@cache
-def _simulated(cls: Any) -> tuple[float, float]:
-    mint = paced(cls, Pace())
-    keys: list[Any] = []
-    for _ in range(IDS // AT_ONCE):
+def _minted(cls: Any, clock: Any, count: int) -> list[Any]:
+    mint, keys = paced(cls, clock), list[Any]()
+    for _ in range(count // AT_ONCE):
         ids = mint.take(AT_ONCE)
         keys += ids.tolist() if ids.ndim == 1 else [row.tobytes() for row in ids]
-    return insert(keys)
+    return keys
+
+
+@cache
+def _simulated(cls: Any) -> tuple[float, float]:
+    return insert(_minted(cls, Pace(), IDS))
+
+
+@cache
+def _misplaced(cls: Any) -> tuple[float, float]:
+    """Return the shares of ids that do not follow on the one before, and that were there already."""
+    keys = _minted(cls, Stepping(), STEPPED)
+    behind = sum(not one < following for one, following in pairwise(keys))
+    return behind / len(keys), 1 - len(set(keys)) / len(keys)
 
 
 def measure(state: Any) -> list[Quality]:
     """Simulate the index; say how large an id is."""
     ids, kind = state.take(1), state.__class__
     misses, slack = _simulated(kind)
+    behind, twice = _misplaced(kind)
     return [
         Quality("bytes_per_id", float(np.asarray(ids).nbytes)),
         Quality("leaf_miss_rate", misses),
         Quality("leaf_slack_rate", slack),
+        Quality("disorder_rate", behind),
+        Quality("duplicate_rate", twice, theory=0.0, lo=twice, hi=twice, ok=not twice),
     ]
