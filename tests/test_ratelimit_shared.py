@@ -166,6 +166,7 @@ def test_a_full_table(cls: Any, policy: Any) -> None:
     assert limiter.allow(nobody) is limiter.peek(nobody).allowed is (policy == "allow") or policy == "deny"
 
 
+@compiled
 @both
 def test_threads_share_a_limit(cls: Any) -> None:
     """Alone and in batches, by two limiters at one memory: exactly the limit is allowed."""

@@ -110,6 +110,8 @@ def _errors(run: Run) -> str:
     figures = {p.contestant: p.values for p in quality.profiles(run, "ratelimit") if p.role == "ours"}
     loads = [name.split("_")[1] for name in next(iter(figures.values()), {}) if name.startswith("denial_")]
     wrong = ("over_admission", "denial")
+    if not loads:
+        return f"{_source(run)} It has no figures for this."
     rows = [
         [name, *(" / ".join(fmt.percent(values[f"{way}_{load}_rate"], 2) for way in wrong) for load in loads)]
         for name, values in figures.items()
