@@ -5,8 +5,7 @@ on; else another process was faster, and one decides anew. Nobody waits for anyb
 for a new key: that is done by one process at a time in each of the table's stripes, which hold all places of
 a key::
 
-    memory    |  header, 64 words  |  locks of the stripes, a cache line each  |  buckets as in ``_table.py``
-    |
+    memory    |  header, 64 words  |  locks of the stripes, a line each  |  buckets as in ``_table.py``  |
 
 A slot changes hands in three steps: its word, which is dead, is swapped for ``TAKEN``; its key becomes the
 new one; its word is set. Who finds a key reads the word first and then the key again, so a word swapped is
@@ -355,9 +354,7 @@ def _let_go(state: Any, table: Any, h: Any) -> None:
 class SharedKernels(NamedTuple):
     """The compiled functions of a variant."""
 
-    ask: Callable[
-        ..., Any
-    ]  # state, table, hashes, now, costs, commit, allowed, fields, start; where it ended
+    ask: Callable[..., Any]  # state, table, hashes, now, costs, commit, allowed, fields, start; to where
     give_back: Callable[..., None]  # state, table, hash, now, cost
 
 
