@@ -134,7 +134,15 @@ def _by_times(task: Task, keys: Any, seed: int) -> Iterator[Contestant]:
 
 
 def _timed(entry: Ours, task: Task, _seed: int) -> Timed:
-    return Timed(entry.limiter(RATE, BURST, PERIOD, task.n), task.params["fields"])
+    """Return a limiter that knows all clients: each has made a request."""
+    state, clients = (
+        Timed(entry.limiter(RATE, BURST, PERIOD, task.n), task.params["fields"]),
+        np.arange(task.n),
+    )
+    for lo in range(0, task.n, SAMPLE):
+        part = clients[lo : lo + SAMPLE]
+        state((part, np.zeros_like(part)))
+    return state
 
 
 def _by_clock(task: Task, keys: list[str]) -> Iterator[Contestant]:
