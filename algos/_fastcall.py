@@ -346,16 +346,20 @@ def uint64s_at(typingctx: Any, address: Any, count: Any) -> Any:
 # Results
 
 
+def _emit_bool(context: Any, builder: Any, flag: Any) -> Any:
+    pyapi = context.get_python_api(builder)
+    yes, no = (pyapi.get_c_object(f"_Py_{name}Struct") for name in ("True", "False"))
+    answer = builder.select(flag, yes, no)
+    pyapi.incref(answer)
+    return builder.ptrtoint(answer, _I64)
+
+
 @intrinsic
 def as_bool(typingctx: Any, value: Any) -> Any:
     """Return ``True`` or ``False``."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pyapi = context.get_python_api(builder)
-        yes, no = (pyapi.get_c_object(f"_Py_{name}Struct") for name in ("True", "False"))
-        answer = builder.select(args[0], yes, no)
-        pyapi.incref(answer)
-        return builder.ptrtoint(answer, _I64)
+        return _emit_bool(context, builder, args[0])
 
     return types.uint64(types.boolean), codegen
 
@@ -416,16 +420,12 @@ def as_flag_and_numbers(typingctx: Any, flag: Any, numbers: Any) -> Any:
     """Return a ``tuple`` of a ``bool`` and so many ``int``, from an int64 each."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pyapi = context.get_python_api(builder)
-        yes, no = (pyapi.get_c_object(f"_Py_{name}Struct") for name in ("True", "False"))
-        first = builder.select(args[0], yes, no)
-        pyapi.incref(first)
         rest = [
             _call(builder, "PyLong_FromLongLong", _I64, number)
             for number in cgutils.unpack_tuple(builder, args[1])
         ]
         made = _call(builder, "PyTuple_New", _I64, _I64(1 + len(rest)))
-        for at, item in enumerate([builder.ptrtoint(first, _I64), *rest]):
+        for at, item in enumerate([_emit_bool(context, builder, args[0]), *rest]):
             _call(builder, "PyTuple_SetItem", _I32, made, _I64(at), item)
         return made
 

@@ -18,7 +18,7 @@ from algos._bits import item_pointer
 LANES = 8
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _ROW = ir.VectorType(_I64, LANES)
-_START = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
+START = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
 
 
 def _all(word: int) -> Any:
@@ -84,7 +84,7 @@ def emit(context: Any, builder: Any, signature: Any, args: Any, rounds: int, las
     for count in counts[1:]:
         most = b.select(b.icmp_unsigned(">", count, most), count, most)
     keys = [_spread(b, k) for k in (k0, k1)]
-    slots = [cgutils.alloca_once_value(b, b.xor(_all(word), keys[i & 1])) for i, word in enumerate(_START)]
+    slots = [cgutils.alloca_once_value(b, b.xor(_all(word), keys[i & 1])) for i, word in enumerate(START)]
     with cgutils.for_range(b, most) as loop:
         offset = b.shl(loop.index, _I64(3))
         has = [b.icmp_unsigned("<", loop.index, count) for count in counts]

@@ -21,13 +21,11 @@ from algos._bits import U1, U64, borrowed, load64, partial64, rotl
 from algos._fastcall import INT, NONE, as_int, as_none, key_of, kind_of, size_of, text_of, wide_of, word_of
 from algos._jit import inlined, kernel, primitive
 from algos.hashing._algorithm import Algorithm, alone
-from algos.hashing._siplanes import LANES, emit
+from algos.hashing._siplanes import LANES, START, emit
 
 SHORT = 256
 """Bytes of a text, in the mean of some, up to which they are hashed side by side."""
-V0, V1, V2, V3 = (
-    U64(v) for v in (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
-)
+V0, V1, V2, V3 = (U64(v) for v in START)
 _R13, _R16, _R17, _R21, _R32 = (U64(r) for r in (13, 16, 17, 21, 32))
 _N7, _N8, _N56, _END = (U64(n) for n in (7, 8, 56, 0xFF))
 

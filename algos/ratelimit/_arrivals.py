@@ -82,14 +82,6 @@ def asked(rule: Any, tat: Any, below: Any, now: Any, cost: Any) -> Any:
 
 
 @inlined
-def keep(rule: Any, table: Any, at: Any, tat: Any, below: Any) -> None:
-    """Let a key owe this from now on."""
-    table[at] = tat
-    if rule[1] != U1:
-        table[at + U1] = below
-
-
-@inlined
 def remaining(rule: Any, owes: Any, below: Any) -> Any:
     """Return how many requests a key may still have at once, which owes so many nanoseconds but the b-ths."""
     a, b, _, _, burst, _, _ = rule
@@ -107,4 +99,6 @@ def give_back(rule: Any, table: Any, at: Any, now: Any, cost: Any) -> None:
         below, pays = below - b, pays + U1
     if tat <= now + pays:  # nothing is owed any more
         tat, below, pays = now, U0, U0
-    keep(rule, table, at, tat - pays, below)
+    table[at] = tat - pays
+    if b != U1:
+        table[at + U1] = below

@@ -5,9 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from fractions import Fraction
 from numbers import Rational
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from algos._arguments import integer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from algos._state import Parameters
 
 SECOND = 10**9
 MAX_NS = MAX_TIME = 1 << 62
@@ -69,6 +74,23 @@ def check_limit(limit: Any, most: int) -> int:
     if not 1 <= limit <= most:
         raise ValueError(f"limit={limit} is outside 1..{most}")
     return limit
+
+
+def as_parameters(rates: Sequence[tuple[Fraction, int]]) -> dict[str, int]:
+    """Return what makes rates again, each the nanoseconds that one request pays for and a burst."""
+    made = {"rates": len(rates)}
+    for i, (t, burst) in enumerate(rates):
+        made |= {f"numerator{i}": t.numerator, f"denominator{i}": t.denominator, f"burst{i}": burst}
+    return made
+
+
+def from_parameters(parameters: Parameters, most: int) -> list[tuple[int, int, Fraction]]:
+    """Return these rates, at most so many, as one request in a period."""
+    rates = []
+    for i in range(parameters.integer("rates", 1, most)):
+        a, b = (parameters.integer(f"{name}{i}", 1, MAX_TIME) for name in ("numerator", "denominator"))
+        rates.append((1, parameters.integer(f"burst{i}", 1, MAX_BURST), Fraction(a, b * SECOND)))
+    return rates
 
 
 def count_bits(limit: int, period_ns: int) -> int:

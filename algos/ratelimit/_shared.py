@@ -32,22 +32,13 @@ from multiprocessing.shared_memory import SharedMemory
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
-from numba import types
 
-from algos._bits import U1, U64, borrowed, item_pointer, mulhi, popcount, prefetch_near, rotl, trailing_zeros
-from algos._fastcall import (
-    INT,
-    NONE,
-    as_bool,
-    as_flag_and_numbers,
-    key_of,
-    kind_of,
-    monotonic_ns,
-    word_of,
-)
-from algos._jit import inlined, kernel, primitive
+from algos._bits import U64, borrowed, mulhi, popcount, prefetch_near, rotl, trailing_zeros
+from algos._fastcall import as_bool, as_flag_and_numbers
+from algos._jit import inlined, kernel
+from algos.ratelimit._atomic import read, swap, write
 from algos.ratelimit._limiter import Limiter, check_capacity, check_when_full, whole_numbers
-from algos.ratelimit._loops import BUSY, FULL, MAX_COST, OFFSET, OURS, OWN, hash_of, without_place
+from algos.ratelimit._loops import FULL, MAX_COST, OFFSET, OURS, OWN, asked_alone, without_place
 from algos.ratelimit._table import ENOUGH, LOAD, NOWHERE, SLOTS, at_most, equal, least
 
 if TYPE_CHECKING:
@@ -68,60 +59,6 @@ PATIENCE_S = 10.0
 U0, _HALF, _SLOTS, _BUCKET = U64(0), U64(32), U64(SLOTS), U64(2 * SLOTS)
 DENIED, ALLOWED, FULL_UP, STUCK = range(4)
 """Answers; the third, that a new key has no place, the fourth, that somebody keeps what one needs."""
-
-
-# ---------------------------------------------------------------------------------------------------
-# Words that others change
-
-
-def _swap_twin(table: Any, index: Any, old: Any, new: Any) -> bool:
-    if table[int(index)] != old:
-        return False
-    table[int(index)] = new
-    return True
-
-
-@primitive(_swap_twin)
-def swap(typingctx: Any, table: Any, index: Any, old: Any, new: Any) -> Any:
-    """Set ``table[index]`` to ``new`` if it is ``old``; tell whether it was. Atomic where it is compiled."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = item_pointer(context, builder, signature.args[0], args[0], args[1], 1)
-        found = builder.cmpxchg(pointer, args[2], args[3], "seq_cst", "seq_cst")
-        return builder.extract_value(found, 1)
-
-    return types.boolean(table, types.uint64, types.uint64, types.uint64), codegen
-
-
-def _read_twin(table: Any, index: Any) -> Any:
-    return table[int(index)]
-
-
-@primitive(_read_twin)
-def read(typingctx: Any, table: Any, index: Any) -> Any:
-    """Return ``table[index]`` as it is now, before anything that is read after it."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = item_pointer(context, builder, signature.args[0], args[0], args[1], 1)
-        return builder.load_atomic(pointer, "seq_cst", 8)
-
-    return types.uint64(table, types.uint64), codegen
-
-
-def _write_twin(table: Any, index: Any, word: Any) -> None:
-    table[int(index)] = word
-
-
-@primitive(_write_twin)
-def write(typingctx: Any, table: Any, index: Any, word: Any) -> Any:
-    """Set ``table[index]``, after all that was written before it."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = item_pointer(context, builder, signature.args[0], args[0], args[1], 1)
-        builder.store_atomic(args[2], pointer, "seq_cst", 8)
-        return context.get_dummy_value()
-
-    return types.void(table, types.uint64, types.uint64), codegen
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -253,28 +190,11 @@ def run_shared(
 
 
 @inlined
-def _asked(state: Any, arguments: Any, count: Any, names: Any) -> Any:
-    """Read the arguments ``key, cost``; return whether they are plain, the key's hash, cost and time."""
-    now = monotonic_ns()
-    if (names != U0) | (count == U0) | (count > U64(2)) | (state[BUSY] != U0) | (now == U0):
-        return False, U0, U0, U0
-    key, cost = key_of(arguments, 0), U1
-    if kind_of(key) == NONE:
-        return False, U0, U0, U0
-    if count == U64(2):
-        given = key_of(arguments, 1)
-        if (kind_of(given) != INT) | (word_of(given) > U64(MAX_COST)):
-            return False, U0, U0, U0
-        cost = word_of(given)
-    return True, hash_of(state, key), cost, now + state[OFFSET]
-
-
-@inlined
 def alone_shared(
     rule: Any, step: Any, threshold: Any, state: Any, table: Any, arguments: Any, count: Any, names: Any
 ) -> Any:
     """Answer ``allow(key, cost)``: an object, or 0 if not here."""
-    plain, h, cost, now = _asked(state, arguments, count, names)
+    plain, h, cost, now = asked_alone(state, arguments, count, names)
     if not plain:
         return U0
     answer, _ = ask(rule, step, threshold, state, table, h, now, cost)
@@ -296,7 +216,7 @@ def told_shared(
     names: Any,
 ) -> Any:
     """Answer ``check(key, cost)``: a tuple of a bool, what remains, and the times to wait."""
-    plain, h, cost, now = _asked(state, arguments, count, names)
+    plain, h, cost, now = asked_alone(state, arguments, count, names)
     if not plain:
         return U0
     answer, word = ask(rule, step, threshold, state, table, h, now, cost)

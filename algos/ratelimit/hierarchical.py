@@ -18,7 +18,6 @@ What is said of a request is what its tightest level says: the least that remain
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -46,7 +45,6 @@ from algos.ratelimit._loops import (
     BUCKETS,
     FULL,
     MAX_COST,
-    MAX_TIME,
     OWN,
     WIDTH,
     arguments_of,
@@ -54,8 +52,8 @@ from algos.ratelimit._loops import (
     look_up,
     without_place,
 )
-from algos.ratelimit._rate import SECOND, check_burst, interval
-from algos.ratelimit._table import NOWHERE, bucket_words, find, free_slot, state_of
+from algos.ratelimit._rate import as_parameters, check_burst, from_parameters, interval
+from algos.ratelimit._table import NOWHERE, bucket_words, find, free_slot, state_of, store_if
 from algos.ratelimit._table import place as place_of
 
 if TYPE_CHECKING:
@@ -144,12 +142,12 @@ def _ask(state: Any, table: Any, slots: Any, first: Any, now: Any, cost: Any) ->
 
 @inlined
 def _count(state: Any, table: Any, slots: Any, first: Any, allowed: Any) -> None:
-    """Let the levels owe that if the request was allowed: without a branch, which would be as by chance."""
+    """Let the levels owe that if the request was allowed."""
     for level in range(state[LEVELS]):
         at = _state_at(state, slots, first, level)
-        table[at] = state[AFTER + level] if allowed else table[at]
+        store_if(allowed, table, at, state[AFTER + level])
         if state[WIDTH] != U1:
-            table[at + U1] = state[BELOW + level] if allowed else table[at + U1]
+            store_if(allowed, table, at + U1, state[BELOW + level])
 
 
 @inlined
@@ -353,17 +351,11 @@ class Hierarchical(Limiter):
             _refund(self._state, self._table, hashes, self._times(now_ns, 1)[0], costs[0])
 
     def _parameters(self) -> dict[str, int]:
-        made = {"levels": len(self._levels), "keyed": self._keyed}
-        for i, (t, burst) in enumerate(self._levels):
-            made |= {f"numerator{i}": t.numerator, f"denominator{i}": t.denominator, f"burst{i}": burst}
-        return made
+        return {**as_parameters(self._levels), "keyed": self._keyed}
 
     @classmethod
     def _made_from(cls, parameters: Parameters, common: dict[str, Any]) -> Self:
-        levels = []
-        for i in range(parameters.integer("levels", 1, MAX_LEVELS)):
-            a, b = (parameters.integer(f"{name}{i}", 1, MAX_TIME) for name in ("numerator", "denominator"))
-            levels.append((1, parameters.integer(f"burst{i}", 1, MAX_COST), Fraction(a, b * SECOND)))
+        levels = from_parameters(parameters, MAX_LEVELS)
         keyed = parameters.integer("keyed", max(1, len(levels) - 1), len(levels))
         return cls(levels[:keyed], overall=levels[-1] if keyed < len(levels) else None, **common)
 

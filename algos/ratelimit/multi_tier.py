@@ -12,7 +12,6 @@ What is said of a request is what its tightest tier says: the least that remains
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -21,8 +20,8 @@ from algos._bits import U1, U64
 from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.ratelimit._limiter import Kernels, Limiter
-from algos.ratelimit._loops import MAX_COST, MAX_TIME, NEVER, OWN, alone, run, run_all, told, whole
-from algos.ratelimit._rate import SECOND, check_burst, interval
+from algos.ratelimit._loops import NEVER, OWN, alone, run, run_all, told, whole
+from algos.ratelimit._rate import as_parameters, check_burst, from_parameters, interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -174,18 +173,11 @@ class MultiTier(Limiter):
         return max(math.ceil(burst * t) for t, burst in self.tiers if burst == self.limit)
 
     def _parameters(self) -> dict[str, int]:
-        made = {"tiers": len(self.tiers)}
-        for i, (t, burst) in enumerate(self.tiers):
-            made |= {f"numerator{i}": t.numerator, f"denominator{i}": t.denominator, f"burst{i}": burst}
-        return made
+        return as_parameters(self.tiers)
 
     @classmethod
     def _made_from(cls, parameters: Parameters, common: dict[str, Any]) -> Self:
-        tiers = []
-        for i in range(parameters.integer("tiers", 1, MAX_TIERS)):
-            a, b = (parameters.integer(f"{name}{i}", 1, MAX_TIME) for name in ("numerator", "denominator"))
-            tiers.append((1, parameters.integer(f"burst{i}", 1, MAX_COST), Fraction(a, b * SECOND)))
-        return cls(tiers, **common)
+        return cls(from_parameters(parameters, MAX_TIERS), **common)
 
     _kernels = Kernels(_allow, _explain, _refund)
     allow = Method(_allow_alone, "_allow_one")

@@ -93,7 +93,8 @@ class Timed:
         self.limiter, self.fields, self.now = limiter, fields, START_NS
         self.room = np.empty(REQUESTS, np.int64)
 
-    def __call__(self, part: tuple[Any, Any]) -> Any:
+    def allow_many(self, part: tuple[Any, Any]) -> Any:
+        """Decide on keys, which come so long after now."""
         keys, after = part
         times = np.add(after, self.now, out=self.room[: len(after)])
         self.now += len(keys) * SPACING_NS
@@ -109,18 +110,15 @@ def _by_times(task: Task, keys: Any, seed: int) -> Iterator[Contestant]:
         parts = [keys[lo : lo + limit] for lo in range(0, len(keys), limit)]
         return [Slice(len(part), (part, after[: len(part)])) for part in parts]
 
-    def ask(state: Timed, part: Any) -> Any:
-        return state(part)
-
     size = 0
     for entry in entries:
         if isinstance(entry, Ours) and entry.timed:
             made = partial(_timed, entry, task)
-            size = size or made(0).limiter.nbytes
+            size = size or entry.limiter(RATE, BURST, PERIOD, task.n).nbytes
             yield Contestant(
                 entry.name,
                 entry.role,
-                ask,
+                _all,
                 slices,
                 setup=made,
                 check=partial(exact, entry),
@@ -141,7 +139,7 @@ def _timed(entry: Ours, task: Task, _seed: int) -> Timed:
     )
     for lo in range(0, task.n, SAMPLE):
         part = clients[lo : lo + SAMPLE]
-        state((part, np.zeros_like(part)))
+        state.allow_many((part, np.zeros_like(part)))
     return state
 
 
