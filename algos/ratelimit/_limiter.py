@@ -29,13 +29,12 @@ from algos.ratelimit._loops import (
     CALLERS,
     CLOCK,
     MAX_COST,
-    MAX_TIME,
     NOBODYS,
     OFFSET,
     OURS,
     WIDTH,
 )
-from algos.ratelimit._rate import SECOND, check_burst, check_limit, interval, whole_period
+from algos.ratelimit._rate import MAX_TIME, SECOND, check_burst, check_limit, interval, whole_period
 from algos.ratelimit._table import LOAD, NOWHERE, SLOTS, find, state_of
 
 if TYPE_CHECKING:

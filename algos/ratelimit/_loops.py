@@ -35,6 +35,7 @@ from algos._fastcall import (
 )
 from algos._jit import inlined
 from algos.hashing.siphash import siphash, siphash_word
+from algos.ratelimit._rate import MAX_TIME
 from algos.ratelimit._table import NOWHERE, bucket_words, fetch, find_ahead, free_slot, place, state_of
 
 BUSY, CLOCK, OFFSET, KEY_LOW, KEY_HIGH, BUCKETS, WIDTH, FULL, WAIT, OWN = range(10)
@@ -45,7 +46,6 @@ NOBODYS, OURS, CALLERS = 0, 1, 2
 """Whose clock: nobody's yet, this library's, or that of the times given."""
 NEVER = -1
 MAX_COST = 1 << 50
-MAX_TIME = 1 << 62
 AHEAD, BLOCK = U64(64), U64(16)
 """Requests whose buckets are under way; and those looked up together."""
 U0 = U64(0)

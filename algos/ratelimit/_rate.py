@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from algos._state import Parameters
 
 SECOND = 10**9
-MAX_NS = MAX_TIME = 1 << 62
+MAX_TIME = 1 << 62
 MAX_DENOMINATOR = 1 << 32
 MAX_BURST = 1 << 50
 
@@ -55,7 +55,7 @@ def check_burst(burst: Any, each: Fraction) -> int:
     burst = integer("burst", burst)
     if not 1 <= burst <= MAX_BURST:
         raise ValueError(f"burst={burst} is outside 1..2**50")
-    if burst * each.numerator >= MAX_NS or burst * each >= MAX_NS:
+    if burst * each.numerator >= MAX_TIME or burst * each >= MAX_TIME:
         raise ValueError(f"burst={burst} at one request in {float(each):.3g} ns is paid off after 146 years")
     return burst
 
@@ -63,7 +63,7 @@ def check_burst(burst: Any, each: Fraction) -> int:
 def whole_period(period: Any) -> int:
     """Return a period of whole nanoseconds."""
     ns = nanoseconds("period", period)
-    if ns.denominator != 1 or ns >= MAX_NS:
+    if ns.denominator != 1 or ns >= MAX_TIME:
         raise ValueError(f"period={period} s is not a whole number of nanoseconds below 2**62; round it")
     return int(ns)
 

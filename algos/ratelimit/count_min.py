@@ -35,8 +35,8 @@ from algos._fastcall import Method, Native, as_bool, as_flag_and_numbers, place,
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
 from algos.ratelimit._limiter import Kernels, Limiter
-from algos.ratelimit._loops import BUCKETS, MAX_TIME, NEVER, OWN, asked_alone
-from algos.ratelimit._rate import SECOND, check_limit, count_bits, whole_period
+from algos.ratelimit._loops import BUCKETS, NEVER, OWN, asked_alone
+from algos.ratelimit._rate import MAX_TIME, SECOND, check_limit, count_bits, whole_period
 
 if TYPE_CHECKING:
     from datetime import timedelta
