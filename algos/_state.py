@@ -17,7 +17,8 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from typing import TYPE_CHECKING, Any
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Self
 
 from algos.errors import CorruptDataError
 
@@ -103,3 +104,51 @@ def _parameters(kind: str, version: int, header: bytes) -> Mapping[str, Any]:
     if not isinstance(parameters, dict):
         raise CorruptDataError("unreadable header: parameters must be an object")
     return parameters
+
+
+class Stored(ABC):
+    """A structure that is its parameters and a payload: serialised, pickled, compared and shown by them."""
+
+    __slots__ = ()
+    _VERSION = 1
+
+    @abstractmethod
+    def _parameters(self) -> dict[str, Any]:
+        """Return what, with the payload, makes the structure again."""
+
+    @abstractmethod
+    def _payload(self) -> Any:
+        """Return the packed state, without padding: an array."""
+
+    @classmethod
+    @abstractmethod
+    def _restore(cls, parameters: Parameters, payload: memoryview) -> Self:
+        """Make the structure from checked parameters and a payload yet to be checked."""
+
+    def to_bytes(self) -> bytes:
+        """Serialise, with a checksum; ``from_bytes`` on any machine makes the same structure."""
+        return pack(type(self).__name__, self._VERSION, self._parameters(), self._payload())
+
+    @classmethod
+    def from_bytes(cls, data: bytes | bytearray | memoryview) -> Self:
+        """Make a structure from ``to_bytes``; anything else raises ``CorruptDataError``."""
+        return cls._restore(*unpack(cls.__name__, cls._VERSION, data))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_bytes, (self.to_bytes(),)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self.to_bytes() == other.to_bytes()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """The size of the state in memory, in bytes."""
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self._parameters().items())
+        return f"<{type(self).__name__} {given}, {self.nbytes:,} bytes>"

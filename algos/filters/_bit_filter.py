@@ -21,7 +21,8 @@ from algos.filters._checks import (
     check_fpr,
     only_one,
 )
-from algos.filters._common import GrowingFilter, count_keys, house_hasher
+from algos.filters._common import GrowingFilter, count_keys
+from algos.hashing._keyed import house_hasher
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from algos._arguments import integer
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 DEFAULT_FPR = 0.01
 MAX_CAPACITY = 1 << 40
@@ -54,13 +51,3 @@ def only_one(**given: Any) -> None:
     named = [name for name, value in given.items() if value is not None]
     if len(named) > 1:
         raise ValueError(f"{' and '.join(named)} are both given; each decides the size, so give one")
-
-
-def check_hashes(hashes: Any) -> NDArray[np.uint64]:
-    """Return ready hashes as a contiguous uint64 array; anything else is refused, not converted."""
-    if not isinstance(hashes, np.ndarray) or hashes.dtype != np.uint64 or hashes.ndim != 1:
-        found = (
-            f"{hashes.dtype}{list(hashes.shape)}" if isinstance(hashes, np.ndarray) else type(hashes).__name__
-        )
-        raise TypeError(f"hashes must be a uint64[n] NumPy array, not {found}; hash64 makes one")
-    return np.ascontiguousarray(hashes)

@@ -9,7 +9,8 @@ import numpy as np
 from algos._bits import U1, U2, U8, U32_, U64, aligned_zeros, prefetch
 from algos._jit import inlined
 from algos.errors import CorruptDataError
-from algos.filters._checks import DEFAULT_FPR, check_fpr, check_hashes, only_one
+from algos.filters._checks import DEFAULT_FPR, check_fpr, only_one
+from algos.hashing._keyed import check_hashes
 from algos.hashing.splitmix64 import GAMMA, SPLITMIX64
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from algos._bits import M32, U1, U3, U6, U32, U32_, U63, U64, prefetch
 from algos._fastcall import Method, Native, as_bool, as_none, number_of, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.filters._bit_filter import HASHES, WORDS, OneBlockFilter, invert, occupancy_law
-from algos.filters._common import hash_alone
 from algos.filters._pipeline import overlap
+from algos.hashing._keyed import hash_alone
 
 GOLDEN = U32(0x9E3779B9)
 MILLIBITS = (

@@ -22,7 +22,7 @@ from algos._fastcall import Method, Native, as_bool, as_none, number_of, slowly,
 from algos.filters._bit_filter import HASHES, WORDS, HashCountFilter
 from algos.filters._bloom import LN2, MAX_HASHES, add, contains, found_now, holds, law, set_bits, size_for
 from algos.filters._checks import MAX_CAPACITY, check_count
-from algos.filters._common import hash_alone
+from algos.hashing._keyed import hash_alone
 
 
 @Native

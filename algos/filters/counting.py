@@ -28,7 +28,8 @@ from algos.filters._checks import (
     check_fpr,
     only_one,
 )
-from algos.filters._common import RemovableFilter, count_keys, hash_alone, house_hasher
+from algos.filters._common import RemovableFilter, count_keys
+from algos.hashing._keyed import hash_alone, house_hasher
 from algos.hashing.splitmix64 import GAMMA
 
 if TYPE_CHECKING:

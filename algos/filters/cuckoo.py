@@ -26,8 +26,9 @@ from algos._fastcall import Method, Native, as_bool, bytes_of, number_of, place,
 from algos._jit import inlined, kernel
 from algos.errors import CapacityError, CorruptDataError
 from algos.filters._checks import DEFAULT_FPR, MAX_CAPACITY, check_capacity, check_count, check_fpr, only_one
-from algos.filters._common import RemovableFilter, all_hashes, distinct, hash_alone, house_hasher
+from algos.filters._common import RemovableFilter, distinct
 from algos.filters._pipeline import overlap
+from algos.hashing._keyed import all_hashes, hash_alone, house_hasher
 from algos.hashing.splitmix64 import GAMMA
 
 if TYPE_CHECKING:

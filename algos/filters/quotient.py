@@ -27,8 +27,9 @@ from algos._bits import U1, U64, aligned_zeros
 from algos._fastcall import Method, Native, as_bool, number_of, place, slowly, uint16s_of, uint64s_of
 from algos.errors import CapacityError, CorruptDataError
 from algos.filters._checks import DEFAULT_FPR, check_capacity, check_count, check_fpr, only_one
-from algos.filters._common import RemovableFilter, all_hashes, hash_alone, house_hasher
+from algos.filters._common import RemovableFilter
 from algos.filters._quotients import add, contains, fill, find, fingerprints, remove
+from algos.hashing._keyed import all_hashes, hash_alone, house_hasher
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -45,9 +45,10 @@ from algos._bits import (
 from algos._fastcall import Method, Native, as_bool, number_of, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
-from algos.filters._checks import DEFAULT_FPR, check_fpr, check_hashes, only_one
-from algos.filters._common import StaticFilter, distinct, hash_alone, house_hasher
+from algos.filters._checks import DEFAULT_FPR, check_fpr, only_one
+from algos.filters._common import StaticFilter, distinct
 from algos.filters._pipeline import overlap
+from algos.hashing._keyed import check_hashes, hash_alone, house_hasher
 from algos.hashing.murmur3_128 import fmix64
 from algos.hashing.splitmix64 import GAMMA, splitmix64
 

@@ -22,7 +22,8 @@ from algos._fastcall import Method, Native, as_bool, place, slowly, uint64s_at, 
 from algos.errors import CapacityError, CorruptDataError
 from algos.filters._bloom import MIN_FPR, add, contains, found_now, holds, law, words_for
 from algos.filters._checks import DEFAULT_FPR, MAX_CAPACITY, check_capacity, check_count, check_fpr
-from algos.filters._common import GrowingFilter, count_keys, hash_alone, house_hasher
+from algos.filters._common import GrowingFilter, count_keys
+from algos.hashing._keyed import hash_alone, house_hasher
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

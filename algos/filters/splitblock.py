@@ -50,7 +50,8 @@ from algos.filters._checks import (
     check_fpr,
     only_one,
 )
-from algos.filters._common import SEED, count_keys, house_hasher
+from algos.filters._common import count_keys
+from algos.hashing._keyed import SEED, house_hasher
 from algos.hashing.xxh3 import xxh3_alone
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from algos._fastcall import Method, Native, as_bool, as_none, slowly, uint64s_of
 from algos.filters._bit_filter import WORDS
 from algos.filters._blocks import MAX_BLOCKS, EightLanes, bits_for, holds, put
 from algos.filters._checks import DEFAULT_FPR, check_bits_per_key, check_capacity, check_fpr, only_one
-from algos.filters._common import hash_alone, house_hasher
+from algos.hashing._keyed import hash_alone, house_hasher
 
 if TYPE_CHECKING:
     from algos import _state

@@ -22,7 +22,7 @@ from algos._bits import M32, U2, U8, U32_, U64, aligned_zeros, rotl
 from algos._fastcall import Method, Native, as_bool, bytes_of, number_of, place, slowly
 from algos._jit import inlined, kernel
 from algos.errors import HotpathError
-from algos.filters._common import StaticFilter, distinct, hash_alone, house_hasher
+from algos.filters._common import StaticFilter, distinct
 from algos.filters._fingerprints import (
     DTYPES,
     MAX_ATTEMPTS,
@@ -36,6 +36,7 @@ from algos.filters._fingerprints import (
     stored,
 )
 from algos.filters._pipeline import overlap
+from algos.hashing._keyed import hash_alone, house_hasher
 from algos.hashing.murmur3_128 import fmix64
 
 if TYPE_CHECKING:

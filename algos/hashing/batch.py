@@ -7,6 +7,7 @@ compiling for a pair of hash and structure.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from algos._threads import in_parts
 from algos.hashing._algorithm import ONE
 from algos.hashing.crc32 import CRC32C
-from algos.hashing.keys import CHUNK, one, pieces, ready
+from algos.hashing.keys import CHUNK, one, pieces, ready, streamed
 from algos.hashing.murmur3_32 import MURMUR3_32
 from algos.hashing.murmur3_128 import BOTH_LANES, MURMUR3_128
 from algos.hashing.murmur64a import MURMUR64A
@@ -64,6 +65,20 @@ class KeyHasher:
     def pieces(self, keys: Any) -> list[Piece]:
         """Normalise a batch of keys."""
         return pieces(keys)
+
+    def batches(self, keys: Any) -> Iterator[list[Piece]]:
+        """Normalise a batch of keys, or any iterable of keys, of which so many at a time are held."""
+        if not streamed(keys):
+            yield self.pieces(keys)
+            return
+        base, rest = 0, iter(keys)
+        while part := list(islice(rest, CHUNK)):
+            try:
+                yield self.pieces(part)
+            except (TypeError, ValueError, OverflowError) as error:
+                error.add_note(f"positions are counted from item {base} of the iterable on")
+                raise
+            base += len(part)
 
     def _one_piece(self, key: Any) -> Piece | None:
         return one(key)

@@ -16,6 +16,9 @@ A structure that follows a standard replaces this policy by the standard's own `
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator, ValuesView
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,8 +26,6 @@ import numpy as np
 from algos._jit import kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from algos.hashing._algorithm import Algorithm
 
 CHUNK = 8192
@@ -182,6 +183,11 @@ def pieces(keys: Any) -> list[Piece]:
         return _from_arrow(keys)
     hint = "; for one key use the method without _many" if isinstance(keys, (str, bytes)) else ""
     raise TypeError(f"a batch of keys cannot be a {type(keys).__name__}{hint}; it can be {_ACCEPTED}")
+
+
+def streamed(keys: Any) -> bool:
+    """Tell whether keys come one by one: from a generator, a set, a range, a deque, the values of a dict."""
+    return isinstance(keys, (Iterator, AbstractSet, ValuesView, range, deque))
 
 
 def one(key: Any) -> Piece | None:

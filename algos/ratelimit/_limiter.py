@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 
 from algos import _state
-from algos._arguments import integer
+from algos._arguments import integer, whole_numbers
 from algos._bits import U64, aligned_zeros
 from algos._exclusive import Exclusive
 from algos.errors import CorruptDataError
@@ -447,18 +447,3 @@ def check_when_full(when_full: Any) -> WhenFull:
 
 def _seconds(ns: int) -> int:
     return max(0, -(-ns // SECOND))
-
-
-def whole_numbers(name: str, value: Any, n: int, most: int) -> Any:
-    """Return ints in 0..``most``: one for all, or ``n``."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "iu" or array.ndim > 1:
-        raise TypeError(f"{name} must be an int or an array of {n} ints, not {type(value).__name__}")
-    if array.ndim == 1 and len(array) != n:
-        raise ValueError(f"{name} has {len(array)} items for {n} requests")
-    wide = array.astype(np.int64 if array.dtype.kind == "i" else np.uint64, "C", copy=False)
-    words = np.atleast_1d(wide.view(np.uint64))
-    if words.size and words.max() > most:  # as a word, what is negative is more than anything
-        wrong = array.reshape(-1)[int(np.argmax(words > most))]
-        raise ValueError(f"{name} has {wrong}, outside 0..{most}")
-    return words

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from algos._arguments import integer
+from algos._arguments import integer, whole_numbers
 from algos._bits import U1, U64, borrowed
 from algos._fastcall import (
     NONE,
@@ -39,7 +39,7 @@ from algos._fastcall import (
 )
 from algos._jit import inlined, kernel
 from algos.ratelimit._arrivals import RULE_WORDS, asked, give_back, owed, remaining, rule_at, words_of
-from algos.ratelimit._limiter import Kernels, Limiter, whole_numbers
+from algos.ratelimit._limiter import Kernels, Limiter
 from algos.ratelimit._loops import (
     BLOCK,
     BUCKETS,

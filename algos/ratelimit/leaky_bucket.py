@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from algos._arguments import whole_numbers
 from algos._bits import U1, U64
 from algos._fastcall import Method, Native, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
-from algos.ratelimit._limiter import Bucket, Kernels, whole_numbers
+from algos.ratelimit._limiter import Bucket, Kernels
 from algos.ratelimit._loops import MAX_COST, NEVER, OWN, alone, run, run_all, told, whole
 
 NUMERATOR, PARTS, BURST = range(OWN, OWN + 3)
