@@ -9,8 +9,6 @@ the JIT is off. Little-endian machines only.
 
 from __future__ import annotations
 
-import contextlib
-import mmap
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from numba import config, types
 from numba.core import cgutils
 
 from algos._jit import inlined, primitive
+from algos._pages import HUGE_PAGE, new_pages
 
 U64 = np.uint64
 U32 = np.uint32
@@ -285,7 +284,6 @@ prefetch_near = primitive(_prefetch_twin)(_prefetch(3))
 prefetch_beyond = primitive(_prefetch_beyond_twin)(_prefetch(3, inside=False))
 """Ask for it also where the array has ended: that never faults, and there may be the next part of a whole."""
 
-HUGE_PAGE = 2 << 20
 LINE = 64
 
 
@@ -296,16 +294,10 @@ def aligned_zeros(n: int, dtype: Any) -> Any:
     walks besides; so a large state asks the system for pages of its own.
     """
     nbytes = n * np.dtype(dtype).itemsize
-    advice = getattr(mmap, "MADV_HUGEPAGE", None)
-    if nbytes < 2 * HUGE_PAGE or advice is None:
+    pages = new_pages(nbytes + HUGE_PAGE) if nbytes >= 2 * HUGE_PAGE else None
+    if pages is None:
         raw, align = np.zeros(nbytes + LINE, np.uint8), LINE
     else:
-        try:
-            pages = mmap.mmap(-1, nbytes + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        except OSError as error:
-            raise MemoryError(f"cannot allocate {nbytes:,} bytes; ask for less") from error
-        with contextlib.suppress(OSError):  # a kernel without them
-            pages.madvise(advice)
         raw, align = np.frombuffer(pages, np.uint8), HUGE_PAGE
     start = -raw.ctypes.data % align
     return raw[start : start + nbytes].view(dtype)

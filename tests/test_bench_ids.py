@@ -12,13 +12,15 @@ import pytest
 from helpers import scaled
 
 from algos.catalog import variants
-from bench.peers.ids import Ours
+from algos.ids import Uuid7
+from bench.peers.ids import Ahead, Ours
 from bench.schema import Slice, Task
 from bench.tasks import _id_quality, _ids
 from bench.tasks.ids import TASKS, contestants
 
 KINDS = {variant.name for variant in variants("ids")}
 ASCENDING = {"Uuid7", "Ulid", "Snowflake", "Tsid", "Xid", "ObjectId"}
+COUNTED = ASCENDING - {"Uuid7"}
 RACES = [replace(task, n=200) for task in TASKS if task.op != "first_call"]
 
 
@@ -69,16 +71,29 @@ def test_quality_of_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_id_quality, "STEPPED", scaled(4000, 400))
     _id_quality._simulated.cache_clear()
     _id_quality._misplaced.cache_clear()
+    monkeypatch.setattr(_id_quality, "DRAWN", scaled(20_000, 4000))
     entries, _ = _ids.entered("Uuid7")
     found = {e.name: _id_quality.measure(e.make_ahead()) for e in entries if isinstance(e, Ours)}
     _id_quality._simulated.cache_clear()
     _id_quality._misplaced.cache_clear()
-    disorder = {name: figures[3].value for name, figures in found.items()}
+    metric = {
+        figure: {name: q.value for name, qs in found.items() for q in qs if q.metric == figure}
+        for figure in (q.metric for q in found["Ksuid"])
+    }
+    disorder, slack = metric["disorder_rate"], metric["leaf_slack_rate"]
     assert all((disorder[name] == 0) == (name in ASCENDING) for name in disorder if "control" not in name)
-    assert all(figures[4].value == 0 and figures[4].ok for figures in found.values())
-    slack = {name: figures[2].value for name, figures in found.items()}
+    assert all(twice == 0 for twice in metric["duplicate_rate"].values())
     assert all((slack[name] < 0.1) == (name in ASCENDING) for name in slack if "control" not in name)
-    assert {name: figures[0].value for name, figures in found.items()}["Ksuid"] == 20
+    assert metric["bytes_per_id"]["Ksuid"] == 20
+    bits = {"Uuid4": 122, "Uuid7": 48, "Ksuid": 128, "NanoId": 126, **dict.fromkeys(COUNTED, 0)}
+    assert {name: metric["unpredictable_bits"][name] for name in bits} == pytest.approx(bits, abs=0.1)
+
+
+@pytest.mark.parametrize(("method", "bits"), [(1, 48), (2, 32), (3, 62)])
+def test_unpredictable_bits_of_uuid7(method: Any, bits: int) -> None:
+    """What a UUID of version 7 does not tell of the next is what docs/choose-ids.md says."""
+    ids = Uuid7(method, clock=Ahead()).take(_id_quality.DRAWN)
+    assert _id_quality.unpredictable(ids) == pytest.approx(bits, abs=0.6)
 
 
 def test_wrong_ids_do_not_pass() -> None:

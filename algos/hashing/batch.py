@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from algos._pages import empty
 from algos._threads import in_parts
 from algos.hashing._algorithm import ONE
 from algos.hashing.crc32 import CRC32C
@@ -174,12 +175,12 @@ def _hashed(keys: Any, algorithm: Algorithm, seed: int, width: tuple[int, ...]) 
     """Hash a batch to rows of ``width`` words."""
     words = ready(keys)
     if words is not None:  # of L2's size, half of what a call costs besides the hashing is in what follows
-        out = np.empty((len(words), *width), np.uint64)
+        out = empty((len(words), *width), np.uint64)
         algorithm.words(words, algorithm.words_of(algorithm.check_seed(seed)), out)
         return out
     hasher = KeyHasher(algorithm, seed)
     parts = hasher.pieces(keys)
-    out = np.empty((sum(map(len, parts)), *width), np.uint64)
+    out = empty((sum(map(len, parts)), *width), np.uint64)
     base = 0
     for part in parts:
         if part.valid is not None and not part.valid.all():

@@ -36,6 +36,7 @@ from algos._fastcall import (
     text_of,
 )
 from algos._jit import inlined
+from algos._pages import empty
 from algos.hashing.keys import Dictionary, Text, pieces
 from algos.ids._entropy import KEY_WORDS, POOL, draw, new_key
 from algos.ids._text import HEX_VALUES, UUID_WIDTH, read_uuids, uuid_text, write_uuids
@@ -218,7 +219,7 @@ class Mint(Exclusive, ABC):
             for at in range(0, n, self.STRIDE):
                 fill(at, out[at : at + self.STRIDE])
             return out
-        text, ids = np.empty((n, self.WIDTH), np.uint8), self._room(min(n, BLOCK))
+        text, ids = empty((n, self.WIDTH), np.uint8), self._room(min(n, BLOCK))
         for at in range(0, n, BLOCK):
             part = ids[: n - at]
             fill(at, part)
@@ -261,7 +262,7 @@ class Reader(ABC):
     @classmethod
     def _empty(cls, n: int) -> Any:
         """Return room for binary ids."""
-        return np.empty((n, cls.SIZE), np.uint8)
+        return empty((n, cls.SIZE), np.uint8)
 
     @classmethod
     def decode(cls, ids: Any) -> Any:

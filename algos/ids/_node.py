@@ -17,6 +17,7 @@ from algos._arguments import integer
 from algos._bits import U1, U64
 from algos._fastcall import now_ns
 from algos._jit import inlined, kernel
+from algos._pages import empty
 from algos.errors import HotpathError
 from algos.hashing.keys import Text, Words
 from algos.ids._clock import BITS, COUNT, LEAD, OWN, SINCE, UNTIL, ClockedKind, advance, check_lead, spread
@@ -124,7 +125,7 @@ class NodeKind(ClockedKind):
 
     @classmethod
     def _empty(cls, n: int) -> Any:
-        return np.empty(n, np.int64)
+        return empty((n,), np.int64)
 
     @classmethod
     def _parsed(cls, part: Any, base: int) -> Any:

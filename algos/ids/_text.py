@@ -43,7 +43,8 @@ def values(alphabet: str, **same: str) -> Any:
     return table
 
 
-CROCKFORD_PAIRS, BASE32HEX_PAIRS, HEX_PAIRS = pairs(CROCKFORD), pairs(BASE32HEX), pairs(HEX)
+CROCKFORD_PAIRS, BASE32HEX_PAIRS = pairs(CROCKFORD), pairs(BASE32HEX)
+HEX_PAIRS, BASE62_PAIRS = pairs(HEX), pairs(BASE62)
 LOWER = {digit: digit.lower() for digit in CROCKFORD if digit.isalpha()}
 CROCKFORD_VALUES = values(CROCKFORD, **LOWER)
 """Crockford's letters in either case. His I, L and O for 1, 1 and 0 are for people who read aloud."""

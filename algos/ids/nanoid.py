@@ -18,6 +18,7 @@ from algos._arguments import integer
 from algos._bits import U1, U8, U64
 from algos._fastcall import Method, Native, as_bytes, as_text, bytes_of, number_of, place, slowly, uint64s_of
 from algos._jit import kernel
+from algos._pages import empty
 from algos.hashing.keys import Text
 from algos.ids._entropy import GROUP, chacha20, new_key
 from algos.ids._kind import Mint, all_there, is_free, random_word, wants
@@ -115,7 +116,7 @@ class NanoId(Mint):
     next = Method(_next, "_next_one")
 
     def _room(self, n: int) -> Any:
-        return np.empty((n, self.WIDTH), np.uint8)
+        return empty((n, self.WIDTH), np.uint8)
 
     def _written(self, ids: Any, text: Any) -> None:
         text[:] = ids

@@ -13,8 +13,10 @@ import numpy as np
 from algos._bits import U1, U64
 from algos._jit import inlined
 from algos.ratelimit._loops import NEVER
+from algos.ratelimit._table import either
 
 RULE_WORDS = 7
+_NEVER = U64(NEVER & (1 << 64) - 1)
 U0, U2, U3, U4, U5, U6 = (U64(i) for i in (0, 2, 3, 4, 5, 6))
 
 
@@ -66,8 +68,8 @@ def asked(rule: Any, tat: Any, below: Any, now: Any, cost: Any) -> Any:
     if b == U1:  # as most are: a third less to do
         owes = tat + min(cost, burst) * a - now
         allowed = (owes <= most) & (cost <= burst)
-        over = np.int64(owes - most) if cost <= burst else np.int64(NEVER)
-        return allowed, now + owes, U0, np.int64(0) if allowed else over
+        over = owes - most if cost <= burst else _NEVER
+        return allowed, now + owes, U0, np.int64(either(allowed, U0, over))
     pays, pays_parts = _paid_for(rule, min(cost, burst))
     borrow = U64(pays_parts > below)
     after, after_below = tat + pays + borrow, below - pays_parts + borrow * b

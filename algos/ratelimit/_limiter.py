@@ -20,6 +20,7 @@ from algos import _state
 from algos._arguments import integer, whole_numbers
 from algos._bits import U64, aligned_zeros
 from algos._exclusive import Exclusive
+from algos._pages import empty
 from algos.errors import CorruptDataError
 from algos.hashing.batch import KeyHasher
 from algos.hashing.siphash import SIPHASH13
@@ -192,7 +193,7 @@ class Limiter(Exclusive, ABC):
         n = len(hashes)
         costs = whole_numbers("cost", 1 if cost is None else cost, n, MAX_COST)
         allowed = np.empty(n, np.bool_)
-        numbers = np.empty((3, n if fields == "all" else 0), np.int64)
+        numbers = empty((3, n if fields == "all" else 0), np.int64)
         with self._alone():
             nows = self._times(now_ns, n)
             if fields == "allowed":

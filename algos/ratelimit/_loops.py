@@ -126,7 +126,8 @@ def run_all(
     """Do the same, and say what remains and how long to wait, in rows of ``fields`` (int64[3, n])."""
     state, table = borrowed(state), borrowed(table)
     numbers, buckets, width, n = rule(state), state[BUCKETS], state[WIDTH], U64(hashes.size)
-    each_now, each_cost, full = U64(nows.size > 1), U64(costs.size > 1), state[FULL] != U0
+    each_now, each_cost, full = U64(nows.size > 1), costs.size > 1, state[FULL] != U0
+    one = costs[0] if costs.size else U1
     found, other = U64(table.size) - U64(2) * BLOCK, U64(table.size) - BLOCK
     look_up(table, buckets, width, hashes, U0, found)
     for lo in range(U0, n, BLOCK):
@@ -146,7 +147,7 @@ def run_all(
                 fields[0, i], fields[1, i], fields[2, i] = without_place(state)
             else:
                 at = state_of(slot, width)
-                answer = decide(numbers, table, at, now, costs[i * each_cost], commit)
+                answer = decide(numbers, table, at, now, costs[i] if each_cost else one, commit)
                 allowed[i], fields[0, i], fields[1, i], fields[2, i] = answer
         found, other = other, found
 

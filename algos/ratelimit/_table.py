@@ -154,13 +154,18 @@ def _oldest(table: Any, base: Any, width: Any) -> Any:
 
 
 @inlined
-def store_if(flag: Any, table: Any, at: Any, word: Any) -> None:
-    """Store a word if a flag is set, without a branch.
+def either(flag: Any, word: Any, other: Any) -> Any:
+    """Return a word if a flag is set and else the other, without a branch.
 
     What is allowed is as good as random, and a wrong guess costs as much as half a decision.
     """
-    kept = table[at]
-    table[at] = kept ^ ((kept ^ word) & opaque(U64(0) - U64(flag)))
+    return other ^ ((other ^ word) & opaque(U64(0) - U64(flag)))
+
+
+@inlined
+def store_if(flag: Any, table: Any, at: Any, word: Any) -> None:
+    """Store a word if a flag is set, without a branch."""
+    table[at] = either(flag, word, table[at])
 
 
 @inlined

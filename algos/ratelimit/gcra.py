@@ -24,7 +24,7 @@ from algos._jit import inlined, kernel
 from algos.ratelimit._arrivals import asked, give_back, owed, remaining, rule_at, words_of
 from algos.ratelimit._limiter import Bucket, Kernels
 from algos.ratelimit._loops import OWN, alone, run, run_all, told
-from algos.ratelimit._table import store_if
+from algos.ratelimit._table import either, store_if
 
 
 @inlined
@@ -44,8 +44,8 @@ def _decide(rule: Any, table: Any, at: Any, now: Any, cost: Any, commit: Any) ->
     store_if(allowed & commit, table, at, after)
     if rule[1] != U1:
         store_if(allowed & commit, table, at + U1, after_below)
-    reset = (after if allowed else tat) - now
-    return allowed, remaining(rule, reset, after_below if allowed else below), retry, np.int64(reset)
+    reset, below = either(allowed, after, tat) - now, either(allowed, after_below, below)
+    return allowed, remaining(rule, reset, below), retry, np.int64(reset)
 
 
 @kernel

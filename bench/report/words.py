@@ -36,6 +36,7 @@ METRICS = {
     "bytes": "memory",
     "leaf_miss_rate": "insertions that miss a B-tree's leaf (simulated)",
     "leaf_slack_rate": "B-tree's leaves left empty (simulated)",
+    "unpredictable_bits": "bits of an id that the one before does not tell",
     "disorder_rate": "not above the id before, by a clock that steps (simulated)",
     "duplicate_rate": "minted twice, by a clock that steps (simulated)",
     **{f"over_admission_{load}_rate": f"wrongly allowed at load {load} (simulated)" for load in _LOADS},

@@ -9,6 +9,9 @@ difference between kinds, and no more is claimed.
 
 Order is that of ids minted while the clock stands, leaps and is set back, by up to two milliseconds at a
 time.
+
+Unpredictable are the bits of an id that the one before, of the same batch, does not tell: for each byte the
+entropy of its values or, where less, of its steps.
 """
 
 from __future__ import annotations
@@ -22,14 +25,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.peers.ids import paced
+from bench.peers.ids import Ahead, paced
 from bench.schema import Quality
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LEAF, POOL = 256, 200
-IDS, STEPPED, AT_ONCE = 100_000, 4_000, 4
+IDS, STEPPED, AT_ONCE, DRAWN = 100_000, 4_000, 4, 20_000
 
 
 class Pace:
@@ -107,6 +110,22 @@ def _misplaced(cls: Any) -> tuple[float, float]:
     return behind / len(keys), 1 - len(set(keys)) / len(keys)
 
 
+def unpredictable(ids: Any) -> float:
+    """Return the bits of an id (uint8[n, k]) that the one before does not tell."""
+    return sum(min(_entropy(column), _entropy(np.diff(column))) for column in np.ascontiguousarray(ids.T))
+
+
+def _entropy(values: Any) -> float:
+    """Return the entropy of bytes, in bits, with Miller and Madow's correction of its bias."""
+    seen = np.bincount(values, minlength=256)
+    share = seen[seen > 0] / len(values)
+    return float(-(share * np.log2(share)).sum()) + (len(share) - 1) / (2 * len(values) * np.log(2))
+
+
+def _as_bytes(ids: Any) -> Any:
+    return ids if ids.ndim == 2 else ids.astype(">i8").view(np.uint8).reshape(len(ids), 8)
+
+
 def measure(state: Any) -> list[Quality]:
     """Simulate the index; say how large an id is."""
     ids, kind = state.take(1), state.__class__
@@ -114,6 +133,7 @@ def measure(state: Any) -> list[Quality]:
     behind, twice = _misplaced(kind)
     return [
         Quality("bytes_per_id", float(np.asarray(ids).nbytes)),
+        Quality("unpredictable_bits", unpredictable(_as_bytes(paced(kind, Ahead()).take(DRAWN)))),
         Quality("leaf_miss_rate", misses),
         Quality("leaf_slack_rate", slack),
         Quality("disorder_rate", behind),
