@@ -8,9 +8,20 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 
-FAMILIES = ("hashing", "filters", "ids", "ratelimit")
+FAMILIES = ("hashing", "filters", "cardinality", "frequency", "sampling", "similarity", "ids", "ratelimit")
 
-__all__ = ["FAMILIES", "__version__", "filters", "hashing", "ids", "ratelimit"]
+__all__ = [
+    "FAMILIES",
+    "__version__",
+    "cardinality",
+    "filters",
+    "frequency",
+    "hashing",
+    "ids",
+    "ratelimit",
+    "sampling",
+    "similarity",
+]
 
 
 def __getattr__(name: str) -> object:

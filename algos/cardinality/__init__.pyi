@@ -1,0 +1,3 @@
+from algos._variant import Variant
+
+VARIANTS: tuple[Variant, ...]
