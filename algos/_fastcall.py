@@ -293,6 +293,7 @@ def _array_of(dtype: Any) -> Any:
 
 bytes_of, uint16s_of = _array_of(types.uint8), _array_of(types.uint16)
 uint32s_of, uint64s_of = _array_of(types.uint32), _array_of(types.uint64)
+float64s_of = _array_of(types.float64)
 """View a contiguous array object, or its bytes, that outlives the call."""
 
 

@@ -2,6 +2,14 @@
 
 from algos._variant import Variant, face
 
-VARIANTS: tuple[Variant, ...] = ()
+VARIANTS = (
+    Variant(
+        name="HyperLogLog",
+        target="algos.cardinality.hyperloglog:HyperLogLog",
+        paper="Flajolet, Fusy, Gandouet, Meunier: HyperLogLog, AofA 2007; estimators of Ertl, 2017",
+        topics=("7.11", "12.3", "13.7", "21.6", "26.10"),
+        properties=frozenset({"mergeable"}),
+    ),
+)
 
 __all__, __getattr__ = face(__name__, (v.target for v in VARIANTS))

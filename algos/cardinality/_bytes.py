@@ -1,0 +1,180 @@
+"""Registers of a byte that hold the greatest rank: the kernels of HyperLogLog's kin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+
+from algos._bits import U1, U64, borrowed, item_pointer, prefetch, trailing_zeros
+from algos._jit import inlined, kernel, primitive
+from algos.cardinality._sparse import coarser, index_and_rank
+from algos.hashing.xxh3 import xxh3_key, xxh3_word
+
+AHEAD = U64(32)
+"""Keys whose registers are under way while others are counted, where rows are many."""
+BLOCK = U64(512)
+"""Keys hashed at a time: 4 KiB, which stay in L1 until they are counted."""
+LANES = U64(64)
+U0 = U64(0)
+
+
+def _survivors_twin(hashes: Any, at: Any, precision: Any, limit: Any) -> Any:
+    part = hashes[int(at) : int(at) + 64] << precision
+    return U64(int.from_bytes(np.packbits(part < limit, bitorder="little").tobytes(), "little"))
+
+
+@primitive(_survivors_twin)
+def survivors(typingctx: Any, hashes: Any, at: Any, precision: Any, limit: Any) -> Any:
+    """Tell of each of the 64 hashes from ``at`` on whether what follows its index is below a limit: a bit."""
+    signature = types.uint64(hashes, types.uint64, types.uint64, types.uint64)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        b, lanes, word = builder, ir.VectorType(ir.IntType(64), 64), ir.IntType(32)
+
+        def all_of(value: Any) -> Any:
+            one = b.insert_element(ir.Constant(lanes, ir.Undefined), value, word(0))
+            return b.shuffle_vector(one, one, ir.Constant(ir.VectorType(word, 64), [0] * 64))
+
+        pointer = item_pointer(context, b, signature.args[0], args[0], args[1], 64)
+        values = b.load(b.bitcast(pointer, lanes.as_pointer()))
+        values.align = 8
+        below = b.icmp_unsigned("<", b.shl(values, all_of(args[2])), all_of(args[3]))
+        return b.bitcast(below, ir.IntType(64))
+
+    return signature, codegen
+
+
+@inlined
+def put(registers: Any, precision: Any, h: Any) -> None:
+    """Raise the register of a hash to its rank.
+
+    With a branch, for few keys raise one: a store for each would be slower.
+    """
+    index, rank = index_and_rank(h, precision)
+    if np.uint8(rank) > registers[index]:  # noqa: PLR1730 - see above
+        registers[index] = np.uint8(rank)
+
+
+@inlined
+def _least(registers: Any, size: Any) -> Any:
+    """Return the least register, or 0 as soon as one is empty."""
+    least = np.uint8(255)
+    for start in range(U0, size, U64(1024)):
+        for i in range(start, min(start + U64(1024), size)):
+            least = min(least, registers[i])
+        if least == np.uint8(0):
+            break
+    return least
+
+
+@inlined
+def _limit(registers: Any, precision: Any) -> Any:
+    """Return below what the bits behind the index must be to raise any register; 0 if nothing is known."""
+    least = U64(_least(registers, U1 << precision))
+    return U0 if least == U0 else U1 << (U64(64) - least)
+
+
+@inlined
+def put_block(registers: Any, precision: Any, hashes: Any, lo: Any, hi: Any, limit: Any) -> None:
+    """Count hashes ``lo..hi``; past the least register by looking only at those that could raise it."""
+    if limit != U0:
+        while lo + LANES <= hi:
+            left = survivors(hashes, lo, precision, limit)
+            while left != U0:
+                put(registers, precision, hashes[lo + trailing_zeros(left)])
+                left &= left - U1
+            lo += LANES
+    while lo < hi:
+        put(registers, precision, hashes[lo])
+        lo += U1
+
+
+@inlined
+def _span(precision: Any) -> Any:
+    """Return after how many keys the least register is looked for again: it is a small part of the work."""
+    return max(U64(8192), U64(2) << precision)
+
+
+@kernel
+def add(registers: Any, precision: Any, hashes: Any) -> None:
+    """Count ready hashes in one row."""
+    registers, hashes = borrowed(registers), borrowed(hashes)
+    p, n, lo = U64(precision), U64(hashes.size), U0
+    while lo < n:
+        hi = min(lo + _span(p), n)
+        limit = _limit(registers, p) if hi - lo >= U1 << p >> U64(2) else U0
+        put_block(registers, p, hashes, lo, hi, limit)
+        lo = hi
+
+
+@kernel
+def add_words(registers: Any, precision: Any, words: Any, seed: Any) -> None:
+    """Hash (XXH3) and count 64-bit keys in one row, block by block."""
+    registers, words = borrowed(registers), borrowed(words)
+    p, n, key, lo = U64(precision), U64(words.size), xxh3_key(np.uint64(seed)), U0
+    hashes = np.empty(BLOCK, np.uint64)
+    limit, until = U0, U0
+    while lo < n:
+        count = min(BLOCK, n - lo)
+        if lo >= until:
+            limit, until = _limit(registers, p), lo + _span(p)
+        for i in range(count):
+            hashes[i] = xxh3_word(words[lo + i], key)
+        put_block(registers, p, hashes, U0, count, limit)
+        lo += count
+
+
+@kernel
+def add_groups(rows: Any, precision: Any, hashes: Any, groups: Any) -> None:
+    """Count ready hashes, each in the row of its group."""
+    rows, hashes, groups = borrowed(rows), borrowed(hashes), borrowed(groups)
+    p, n = U64(precision), U64(hashes.size)
+    for i in range(n):
+        if i + AHEAD < n:
+            prefetch(rows, (groups[i + AHEAD] << p) + (hashes[i + AHEAD] >> (U64(64) - p)))
+        index, rank = index_and_rank(hashes[i], p)
+        at = (groups[i] << p) + index
+        if np.uint8(rank) > rows[at]:  # noqa: PLR1730 - as in one row
+            rows[at] = np.uint8(rank)
+
+
+@kernel
+def unite(mine: Any, theirs: Any) -> None:
+    """Take the greater of each two registers."""
+    for i in range(mine.size):
+        mine[i] = max(mine[i], theirs[i])
+
+
+@kernel
+def shrink(rows: Any, drop: Any, out: Any) -> None:
+    """Fold registers, each to the one of ``drop`` bits of precision less."""
+    for i in range(out.size << drop):
+        rank = U64(rows[i])
+        if rank != U0:
+            index, rank = coarser(U64(i), rank, U64(drop))
+            out[index] = max(out[index], np.uint8(rank))
+
+
+@inlined
+def count_ranks(rows: Any, start: Any, size: Any, parts: Any, counts: Any) -> None:
+    """Count how often each rank is in a row; of four parts, so that equal ones do not wait for each other."""
+    parts[:] = 0
+    for i in range(start, start + size, U64(4)):
+        for k in range(U64(4)):
+            parts[(k << U64(8)) + U64(rows[i + k])] += 1
+    for r in range(counts.size):
+        counts[r] = parts[r] + parts[256 + r] + parts[512 + r] + parts[768 + r]
+
+
+@kernel
+def count_tokens(tokens: Any, registers: Any, counts: Any) -> None:
+    """Count how often each rank is among tokens, and among so many registers in all."""
+    used = 0
+    for i in range(tokens.size):
+        if tokens[i] != 0:
+            counts[tokens[i] & np.uint32(63)] += 1
+            used += 1
+    counts[0] = registers - used

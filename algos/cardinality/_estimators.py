@@ -1,0 +1,104 @@
+"""Estimators of distinct counts from a row of registers, whatever the registers hold.
+
+A register of HyperLogLog, UltraLogLog or ExaLogLog tells of events, each of which n keys leave out with a
+chance of exp(-n / (m 2^u)). So the likelihood of n, with x = n / m, always has one form::
+
+    ln L = -x alpha + sum over u of beta_u ln(1 - exp(-x / 2^u))
+
+and it is greatest where ``alpha x = sum of beta_u g(x / 2^u)`` with ``g(y) = y / (e^y - 1)`` (Ertl: New
+cardinality estimation algorithms for HyperLogLog sketches, 2017, section 4; ExaLogLog, 2025, section 3.2).
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from algos._jit import inlined
+
+LN2 = math.log(2.0)
+MOST_ITERATIONS = 200
+"""Newton's steps come to an end by themselves, after ten at most where registers are of any stream."""
+
+
+@inlined
+def likeliest(alpha: Any, beta: Any) -> Any:
+    """Return the x at which ``alpha x = sum of beta_u g(x / 2^u)``: by Newton's method, from below.
+
+    The difference of the two sides is concave and rises, so each step goes up and none beyond the root. The
+    first is the root for the first two terms of g, 1 - y / 2, which are below it.
+    """
+    total = spread = 0.0
+    for u in range(beta.size):
+        total += beta[u]
+        spread += math.ldexp(beta[u], -u)
+    if total == 0.0:
+        return 0.0
+    if alpha == 0.0:
+        return math.inf
+    x = total / (alpha + 0.5 * spread)
+    for _ in range(MOST_ITERATIONS):
+        excess = slope = alpha * x
+        for u in range(beta.size):
+            if beta[u] != 0.0:
+                y = math.ldexp(x, -u)
+                g = y / math.expm1(y) if y < 700.0 else 0.0
+                excess -= beta[u] * g
+                slope += beta[u] * g * (y + g - 1.0)
+        step = excess / slope
+        if not step < -1e-15:
+            break
+        x -= x * step
+    return x
+
+
+@inlined
+def sigma(x: Any) -> Any:
+    """Return x + sum of x^(2^k) 2^(k-1), Ertl's function of the share of empty registers, below 1."""
+    y, z, before = 1.0, x, -1.0
+    while z != before:
+        x *= x
+        before = z
+        z += x * y
+        y += y
+    return z
+
+
+@inlined
+def tau(x: Any) -> Any:
+    """Return a third of 1 - x - sum of (1 - x^(2^-k))^2 2^-k, of the share of registers that are not full."""
+    if x in (0.0, 1.0):
+        return 0.0
+    y, z, before = 1.0, 1.0 - x, -1.0
+    while z != before:
+        x = math.sqrt(x)
+        before = z
+        y *= 0.5
+        z -= (1.0 - x) * (1.0 - x) * y
+    return z / 3.0
+
+
+@inlined
+def linear(m: Any, empty: Any) -> Any:
+    """Return Whang's linear count of ``m`` places of which some are empty."""
+    return m * math.log(m / empty) if empty > 0.0 else math.inf
+
+
+def check_confidence(confidence: Any) -> float:
+    """Return by how many standard errors such a share of estimates is off at most."""
+    if not isinstance(confidence, (int, float)) or isinstance(confidence, bool) or not 0 < confidence < 1:
+        raise ValueError(f"confidence={confidence!r} is not a number above 0 and below 1, like 0.95")
+    return NormalDist().inv_cdf(0.5 + confidence / 2.0)
+
+
+def around(estimates: Any, errors: Any) -> tuple[Any, Any]:
+    """Return the counts that are below and above their estimates by a relative error.
+
+    An error relative to what is counted, so that the upper one is inf from an error of 1 on.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        high = np.where(errors < 1.0, estimates / np.maximum(1.0 - errors, 0.0), np.inf)
+    return estimates / (1.0 + errors), np.where(estimates == 0.0, 0.0, high)
