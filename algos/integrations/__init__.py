@@ -1,0 +1,1 @@
+"""Structures of this library in others' systems: a module for each, which needs its package."""
