@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from distributed import Client, LocalCluster
-from helpers import SMALL, rng, scaled
+from helpers import ROOT, SMALL, rng, scaled
 
 from algos.cardinality import HyperLogLog
 from algos.integrations.dask import sketch
@@ -139,3 +140,26 @@ def test_batches_of_duckdb() -> None:
     for part in rest:
         first.merge(part)
     assert first == whole
+
+
+def test_the_documented_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The examples of docs/sketches-in-a-cluster.md count what is there."""
+    users = [f"user {i}" for i in range(3000)]
+    (tmp_path / "visits").mkdir()
+    for i in range(4):
+        pq.write_table(
+            pa.table({"user": users[500 * i : 500 * i + 1500]}), tmp_path / "visits" / f"{i}.parquet"
+        )
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "sketches-in-a-cluster.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(code, names)
+    whole = HyperLogLog()
+    whole.add_many(users)
+    assert names["users"] == whole
+    rows = []
+    for i in range(4):
+        batches = pq.ParquetFile(tmp_path / "visits" / f"{i}.parquet").iter_batches(400)
+        rows += [batch["sketch"][0].as_py() for batch in names["count"](batches)]
+    assert names["total"](rows) == whole
