@@ -142,6 +142,7 @@ def test_batches_of_duckdb() -> None:
     assert first == whole
 
 
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # Dask's own
 def test_the_documented_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The examples of docs/sketches-in-a-cluster.md count what is there."""
     users = [f"user {i}" for i in range(3000)]
