@@ -389,6 +389,26 @@ def as_int(typingctx: Any, value: Any) -> Any:
 
 
 @intrinsic
+def as_signed(typingctx: Any, value: Any) -> Any:
+    """Return an int64 as an ``int``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _call(builder, "PyLong_FromLongLong", _I64, args[0])
+
+    return types.uint64(types.int64), codegen
+
+
+@intrinsic
+def as_float(typingctx: Any, value: Any) -> Any:
+    """Return a float64 as a ``float``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _call(builder, "PyFloat_FromDouble", _I64, args[0])
+
+    return types.uint64(types.float64), codegen
+
+
+@intrinsic
 def as_bytes(typingctx: Any, data: Any, start: Any, size: Any) -> Any:
     """Return ``size`` bytes of a uint8 array from ``start`` on as ``bytes``."""
 

@@ -2,6 +2,14 @@
 
 from algos._variant import Variant, face
 
-VARIANTS: tuple[Variant, ...] = ()
+VARIANTS: tuple[Variant, ...] = (
+    Variant(
+        name="CountMinSketch",
+        target="algos.frequency.count_min:CountMinSketch",
+        paper="Cormode, Muthukrishnan: An improved data stream summary: the count-min sketch, 2005",
+        topics=("4.10", "7.3", "29.10"),
+        properties=frozenset({"mergeable"}),
+    ),
+)
 
 __all__, __getattr__ = face(__name__, (v.target for v in VARIANTS))

@@ -70,11 +70,8 @@ class Growing(Keyed):
         if hashes is not None:
             self._insert(hashes)
 
-    def _blocks(self, keys: Any, column: Any = None) -> Iterator[tuple[Any, Any]]:
-        """Yield the hashes of keys block by block, nulls left out, each with its part of a column.
-
-        The column, an array, has an item for each key; the hashes' array is used again for the next block.
-        """
+    def _paired(self, keys: Any, column: Any = None) -> Iterator[tuple[Piece, Any]]:
+        """Yield keys piece by piece, each with its part of a column: an array with an item for each key."""
         if column is not None and streamed(keys):
             raise TypeError(f"a {type(keys).__name__} of keys has no items to pair others with: use a list")
         for parts in self._hasher.batches(keys):
@@ -82,11 +79,23 @@ class Growing(Keyed):
             if column is not None and len(column) != given:
                 raise ValueError(f"{given} keys and {len(column)} items for them; give one for each key")
             for part in parts:
-                for lo, hashes in self._hasher.chunks(part):
-                    n = len(hashes)
-                    kept = slice(None) if part.valid is None else part.valid[lo : lo + n]
-                    yield hashes[kept], None if column is None else column[base + lo : base + lo + n][kept]
+                yield part, None if column is None else column[base : base + len(part)]
                 base += len(part)
+
+    def _blocks_of(self, part: Piece, column: Any = None) -> Iterator[tuple[Any, Any]]:
+        """Yield the hashes of a piece block by block, nulls left out, each with its part of a column.
+
+        The hashes' array is used again for the next block.
+        """
+        for lo, hashes in self._hasher.chunks(part):
+            n = len(hashes)
+            kept = slice(None) if part.valid is None else part.valid[lo : lo + n]
+            yield hashes[kept], None if column is None else column[lo : lo + n][kept]
+
+    def _blocks(self, keys: Any, column: Any = None) -> Iterator[tuple[Any, Any]]:
+        """Yield the hashes of keys block by block, nulls left out, each with its part of a column."""
+        for part, given in self._paired(keys, column):
+            yield from self._blocks_of(part, given)
 
     def _add_pieces(self, parts: list[Piece], threads: int = 1) -> None:
         for part in parts:

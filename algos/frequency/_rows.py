@@ -1,0 +1,174 @@
+"""Rows of counters, in each of which a key has one: where that is, and what Count-Min sketches read of it.
+
+The counters of ``depth`` rows of ``width`` follow one another. A key's place in row ``r`` is that of
+``hash * a^r mod 2^64`` as a fraction of 2^64: the states of a linear congruential generator that starts at
+the hash. Whether two keys meet in several rows is then a matter of the lattice of its successive states, for
+this multiplier as good as lattices get in up to eight dimensions (Steele, Vigna: Computationally easy,
+spectrally good multipliers for congruential pseudorandom number generators, 2022). Places ``h1 + r h2`` are
+no cheaper, and of the keys that meet in two rows there, a third meet in the next one as well.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from algos._bits import U1, U2, U32, U64, aligned_zeros, borrowed, mulhi32, prefetch
+from algos._fastcall import Method, Native, as_int, number_of, place, slowly, uint32s_of
+from algos._jit import inlined, kernel
+from algos.errors import CorruptDataError
+from algos.frequency._checks import MAX_DEPTH, MAX_WIDTH, check_depth, check_share, check_width
+from algos.frequency._counts import COUNTERS, U0, Counts
+from algos.hashing._keyed import hash_alone, house_hasher
+
+if TYPE_CHECKING:
+    from algos._state import Parameters
+
+STEP = U64(0xD1342543DE82EF95)
+BATCH = U64(64)
+"""Keys whose counters are under way while those of the keys before them are used."""
+FULL = U64(0xFFFF_FFFF)
+
+
+@inlined
+def locate(
+    counters: Any, width: Any, depth: Any, hashes: Any, lo: Any, count: Any, places: Any, at: Any
+) -> None:
+    """Write where the counters of so many keys from ``lo`` on are, row after row, and fetch them."""
+    factor, base = U1, U0
+    for _ in range(depth):
+        for j in range(count):
+            places[at + j] = base + mulhi32(hashes[lo + j] * factor, width)
+        for j in range(count):
+            prefetch(counters, places[at + j])
+        factor *= STEP
+        base += width
+        at += BATCH
+
+
+@inlined
+def raised(value: Any, weight: Any) -> Any:
+    """Return a 32-bit counter with a weight below 2^63 added, or its most where that is more."""
+    return U32(min(U64(value) + weight, FULL))
+
+
+@inlined
+def least(counters: Any, width: Any, depth: Any, h: Any) -> Any:
+    """Return the least of a key's counters."""
+    x, base, found = h, U0, FULL
+    for _ in range(depth):
+        found = min(found, U64(counters[base + mulhi32(x, width)]))
+        x *= STEP
+        base += width
+    return found
+
+
+@inlined
+def _read_batches(counters: Any, width: Any, depth: Any, hashes: Any, places: Any, out: Any) -> None:
+    counters, hashes, places, out = borrowed(counters), borrowed(hashes), borrowed(places), borrowed(out)
+    n, new, old = U64(hashes.size), U0, BATCH * depth
+    locate(counters, width, depth, hashes, U0, min(BATCH, n), places, new)
+    for lo in range(U0, n, BATCH):
+        new, old = old, new
+        following = lo + BATCH
+        if following < n:
+            locate(counters, width, depth, hashes, following, min(BATCH, n - following), places, new)
+        for j in range(min(BATCH, n - lo)):
+            found = counters[places[old + j]]
+            for r in range(U1, depth):
+                found = min(found, counters[places[old + r * BATCH + j]])
+            out[lo + j] = found
+
+
+@kernel
+def _read(counters: Any, width: Any, depth: Any, hashes: Any, out: Any) -> None:
+    _read_batches(counters, width, depth, hashes, np.empty(U2 * BATCH * depth, np.uint64), out)
+
+
+@kernel
+def _pool(counters: Any, others: Any) -> None:
+    for i in range(counters.size):
+        counters[i] = raised(counters[i], U64(others[i]))
+
+
+@Native
+def _ask(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    plain, h = hash_alone(me, arguments, count, names)
+    if plain:
+        return as_int(least(uint32s_of(me, COUNTERS), number_of(me, WIDTH), number_of(me, DEPTH), h))
+    return slowly(me, "_estimate_one", arguments, count, names)
+
+
+class Rows(Counts):
+    """A sketch of ``depth`` rows of ``width`` counters."""
+
+    __slots__ = ("depth", "width")
+    COUNTER: ClassVar[Any] = np.uint32
+    WORDS: ClassVar[int] = 1
+    width: int
+    depth: int
+
+    def __init__(self, width: int, depth: int, *, seed: int = 0) -> None:
+        self.width, self.depth = check_width(width), self._check_depth(depth)
+        self._use(house_hasher(seed))
+        self._state = np.zeros(self.WORDS, np.uint64)
+        self._counters = aligned_zeros(self.width * self.depth, self.COUNTER)
+
+    @staticmethod
+    def _check_depth(depth: Any) -> int:
+        return check_depth(depth)
+
+    def _parameters(self) -> dict[str, Any]:
+        return {"width": self.width, "depth": self.depth, "seed": self.seed}
+
+    @classmethod
+    def _restore(cls, parameters: Parameters, payload: memoryview) -> Self:
+        self = cls.__new__(cls)
+        self.width = parameters.integer("width", 1, MAX_WIDTH)
+        self.depth = parameters.integer("depth", 1, MAX_DEPTH)
+        self._use(house_hasher(parameters.integer("seed", 0, (1 << 64) - 1)))
+        self._take_payload(payload, cls.WORDS, self.width * self.depth, cls.COUNTER)
+        if not self._possible():
+            raise CorruptDataError(f"no keys of a total of {self.total} make these counters")
+        return self
+
+    @abstractmethod
+    def _possible(self) -> bool:
+        """Tell whether the counters can be those of what the state says was added."""
+
+
+WIDTH, DEPTH = place(Rows, "width"), place(Rows, "depth")
+
+
+class LeastOfRows(Rows):
+    """A Count-Min sketch: no counter of a key is below what the key counts, and the least is its estimate."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_error(cls, epsilon: float, delta: float, *, seed: int = 0) -> Self:
+        """Make a sketch that is wrong by more than ``epsilon * total`` for a share ``delta`` of keys at most.
+
+        ``width = ceil(e / epsilon)``, ``depth = ceil(ln(1 / delta))``.
+        """
+        width = math.ceil(math.e / check_share("epsilon", epsilon))
+        return cls(width, math.ceil(-math.log(check_share("delta", delta))), seed=seed)
+
+    def error_bound(self, confidence: float = 0.99) -> float:
+        """Return what an estimate is too high by at most, with this ``confidence``; it is never too low.
+
+        ``total / width / (1 - confidence)^(1/depth)``: at 1 - e^-depth that is e * total / width.
+        """
+        failing = (1.0 - check_share("confidence", confidence)) ** (1.0 / self.depth)
+        return self.total / self.width / failing
+
+    def _read(self, hashes: Any, out: Any) -> None:
+        _read(self._counters, U64(self.width), U64(self.depth), hashes, out)
+
+    def _pool(self, counters: Any) -> None:
+        _pool(self._counters, counters)
+
+    estimate = Method(_ask, "_estimate_one")
