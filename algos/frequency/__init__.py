@@ -10,6 +10,13 @@ VARIANTS: tuple[Variant, ...] = (
         topics=("4.10", "7.3", "29.10"),
         properties=frozenset({"mergeable"}),
     ),
+    Variant(
+        name="BlockedCountMinSketch",
+        target="algos.frequency.blocked_count_min:BlockedCountMinSketch",
+        paper="Putze, Sanders, Singler: Cache-, hash- and space-efficient Bloom filters, 2007",
+        topics=("4.10", "7.3", "29.10"),
+        properties=frozenset({"mergeable"}),
+    ),
 )
 
 __all__, __getattr__ = face(__name__, (v.target for v in VARIANTS))

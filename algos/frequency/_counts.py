@@ -72,8 +72,8 @@ class Counts(Growing):
     _state: NDArray[np.uint64]
 
     @abstractmethod
-    def _count(self, hashes: Any, weights: Any) -> None:
-        """Count ready hashes one after the other, with a weight each, or one for all."""
+    def _count(self, hashes: Any, weights: Any, total: int) -> None:
+        """Count ready hashes in their order, with a weight each or one for all; these make the ``total``."""
 
     @abstractmethod
     def _read(self, hashes: Any, out: Any) -> None:
@@ -101,7 +101,7 @@ class Counts(Growing):
 
     def _gain(self, n: int, weights: Any) -> tuple[int, ...]:
         """Return what ``n`` keys of these weights add to the state, if there is room for it."""
-        sums = self._sums(weights)
+        sums = (1,) if weights is ONES else self._sums(weights)
         if weights.size == 1:
             sums = tuple(n * each for each in sums)
         self._room(sums[TOTAL])
@@ -116,11 +116,11 @@ class Counts(Growing):
     def _note(self, sums: tuple[int, ...]) -> None:
         """Add sums to the state."""
         for at, gain in enumerate(sums):
-            self._state[at : at + 1] += U64(gain & 0xFFFF_FFFF_FFFF_FFFF)
+            self._state[at] = (int(self._state[at]) + gain) & 0xFFFF_FFFF_FFFF_FFFF
 
     def _take(self, hashes: Any, weights: Any) -> None:
         sums = self._gain(len(hashes), weights)
-        self._count(hashes, weights)
+        self._count(hashes, weights, int(self._state[TOTAL]) + sums[TOTAL])
         self._note(sums)
 
     def _insert(self, hashes: Any) -> None:

@@ -29,21 +29,23 @@ if TYPE_CHECKING:
 
 STEP = U64(0xD1342543DE82EF95)
 BATCH = U64(64)
-"""Keys whose counters are under way while those of the keys before them are used."""
+"""Keys whose places are found, in a vector loop, while the counters of those before them are used."""
+FAR_BYTES = 8 << 20
+"""From this size on counters are fetched ahead: below it, out of order, misses overlap well enough."""
 FULL = U64(0xFFFF_FFFF)
 
 
 @inlined
-def locate(
-    counters: Any, width: Any, depth: Any, hashes: Any, lo: Any, count: Any, places: Any, at: Any
-) -> None:
-    """Write where the counters of so many keys from ``lo`` on are, row after row, and fetch them."""
+def locate(shape: Any, counters: Any, hashes: Any, lo: Any, count: Any, places: Any, at: Any) -> None:
+    """Write where the counters of so many keys from ``lo`` on are, row after row."""
+    width, depth, far = shape
     factor, base = U1, U0
     for _ in range(depth):
         for j in range(count):
             places[at + j] = base + mulhi32(hashes[lo + j] * factor, width)
-        for j in range(count):
-            prefetch(counters, places[at + j])
+        if far:
+            for j in range(count):
+                prefetch(counters, places[at + j])
         factor *= STEP
         base += width
         at += BATCH
@@ -56,8 +58,62 @@ def raised(value: Any, weight: Any) -> Any:
 
 
 @inlined
-def least(counters: Any, width: Any, depth: Any, h: Any) -> Any:
-    """Return the least of a key's counters."""
+def count_rows(
+    find: Any, shape: Any, counters: Any, hashes: Any, weights: Any, filling: Any, places: Any
+) -> None:
+    """Add weights to the counters that ``find`` finds; only where ``filling`` might one reach its most.
+
+    To watch for that costs a third.
+    """
+    counters, hashes = borrowed(counters), borrowed(hashes)
+    weights, places = borrowed(weights), borrowed(places)
+    n, each, new, old = U64(hashes.size), U64(weights.size > 1), U0, U64(places.size) >> U1
+    find(shape, counters, hashes, U0, min(BATCH, n), places, new)
+    for lo in range(U0, n, BATCH):
+        new, old, following = old, new, lo + BATCH
+        if following < n:
+            find(shape, counters, hashes, following, min(BATCH, n - following), places, new)
+        for row in range(old, old + (U64(places.size) >> U1), BATCH):
+            if filling:
+                for j in range(min(BATCH, n - lo)):
+                    at = places[row + j]
+                    counters[at] = raised(counters[at], weights[(lo + j) * each])
+            else:
+                for j in range(min(BATCH, n - lo)):
+                    counters[places[row + j]] += U32(weights[(lo + j) * each])
+
+
+@inlined
+def read_rows(find: Any, shape: Any, counters: Any, hashes: Any, places: Any, out: Any) -> None:
+    """Write the least of the counters that ``find`` finds for each key."""
+    counters, hashes, places, out = borrowed(counters), borrowed(hashes), borrowed(places), borrowed(out)
+    n, new, old = U64(hashes.size), U0, U64(places.size) >> U1
+    find(shape, counters, hashes, U0, min(BATCH, n), places, new)
+    for lo in range(U0, n, BATCH):
+        new, old, following = old, new, lo + BATCH
+        if following < n:
+            find(shape, counters, hashes, following, min(BATCH, n - following), places, new)
+        for j in range(min(BATCH, n - lo)):
+            found = counters[places[old + j]]
+            for row in range(old + BATCH, old + (U64(places.size) >> U1), BATCH):
+                found = min(found, counters[places[row + j]])
+            out[lo + j] = found
+
+
+@inlined
+def two_batches(depth: Any) -> Any:
+    """Return space for the places of two batches."""
+    return np.empty(U2 * BATCH * depth, np.uint64)
+
+
+@inlined
+def is_far(counters: Any) -> Any:
+    """Tell whether counters are to be fetched ahead."""
+    return counters.size * counters.itemsize >= FAR_BYTES
+
+
+@inlined
+def _least(counters: Any, width: Any, depth: Any, h: Any) -> Any:
     x, base, found = h, U0, FULL
     for _ in range(depth):
         found = min(found, U64(counters[base + mulhi32(x, width)]))
@@ -66,30 +122,13 @@ def least(counters: Any, width: Any, depth: Any, h: Any) -> Any:
     return found
 
 
-@inlined
-def _read_batches(counters: Any, width: Any, depth: Any, hashes: Any, places: Any, out: Any) -> None:
-    counters, hashes, places, out = borrowed(counters), borrowed(hashes), borrowed(places), borrowed(out)
-    n, new, old = U64(hashes.size), U0, BATCH * depth
-    locate(counters, width, depth, hashes, U0, min(BATCH, n), places, new)
-    for lo in range(U0, n, BATCH):
-        new, old = old, new
-        following = lo + BATCH
-        if following < n:
-            locate(counters, width, depth, hashes, following, min(BATCH, n - following), places, new)
-        for j in range(min(BATCH, n - lo)):
-            found = counters[places[old + j]]
-            for r in range(U1, depth):
-                found = min(found, counters[places[old + r * BATCH + j]])
-            out[lo + j] = found
-
-
 @kernel
 def _read(counters: Any, width: Any, depth: Any, hashes: Any, out: Any) -> None:
-    _read_batches(counters, width, depth, hashes, np.empty(U2 * BATCH * depth, np.uint64), out)
+    read_rows(locate, (width, depth, is_far(counters)), counters, hashes, two_batches(depth), out)
 
 
 @kernel
-def _pool(counters: Any, others: Any) -> None:
+def pool(counters: Any, others: Any) -> None:
     for i in range(counters.size):
         counters[i] = raised(counters[i], U64(others[i]))
 
@@ -98,7 +137,7 @@ def _pool(counters: Any, others: Any) -> None:
 def _ask(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     plain, h = hash_alone(me, arguments, count, names)
     if plain:
-        return as_int(least(uint32s_of(me, COUNTERS), number_of(me, WIDTH), number_of(me, DEPTH), h))
+        return as_int(_least(uint32s_of(me, COUNTERS), number_of(me, WIDTH), number_of(me, DEPTH), h))
     return slowly(me, "_estimate_one", arguments, count, names)
 
 
@@ -169,6 +208,6 @@ class LeastOfRows(Rows):
         _read(self._counters, U64(self.width), U64(self.depth), hashes, out)
 
     def _pool(self, counters: Any) -> None:
-        _pool(self._counters, counters)
+        pool(self._counters, counters)
 
     estimate = Method(_ask, "_estimate_one")

@@ -24,37 +24,28 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import U2, U64, borrowed, mulhi32
+from algos._bits import U64, mulhi32
 from algos._fastcall import Method, Native, as_none, number_of, slowly, uint32s_of, uint64s_of
-from algos._jit import inlined, kernel
+from algos._jit import kernel
 from algos.frequency._counts import COUNTERS, MOST_, STATE, TOTAL, U0, Linear, counted_alone
-from algos.frequency._rows import BATCH, DEPTH, FULL, STEP, WIDTH, LeastOfRows, locate, raised
-
-
-@inlined
-def _count_batches(counters: Any, width: Any, depth: Any, hashes: Any, weights: Any, places: Any) -> None:
-    counters, hashes, weights, places = (
-        borrowed(counters),
-        borrowed(hashes),
-        borrowed(weights),
-        borrowed(places),
-    )
-    n, each, new, old = U64(hashes.size), U64(weights.size > 1), U0, BATCH * depth
-    locate(counters, width, depth, hashes, U0, min(BATCH, n), places, new)
-    for lo in range(U0, n, BATCH):
-        new, old = old, new
-        following = lo + BATCH
-        if following < n:
-            locate(counters, width, depth, hashes, following, min(BATCH, n - following), places, new)
-        for r in range(depth):
-            for j in range(min(BATCH, n - lo)):
-                at = places[old + r * BATCH + j]
-                counters[at] = raised(counters[at], weights[(lo + j) * each])
+from algos.frequency._rows import (
+    DEPTH,
+    FULL,
+    STEP,
+    WIDTH,
+    LeastOfRows,
+    count_rows,
+    is_far,
+    locate,
+    raised,
+    two_batches,
+)
 
 
 @kernel
-def _count(counters: Any, width: Any, depth: Any, hashes: Any, weights: Any) -> None:
-    _count_batches(counters, width, depth, hashes, weights, np.empty(U2 * BATCH * depth, np.uint64))
+def _count(counters: Any, width: Any, depth: Any, hashes: Any, weights: Any, filling: Any) -> None:
+    shape = width, depth, is_far(counters)
+    count_rows(locate, shape, counters, hashes, weights, filling, two_batches(depth))
 
 
 @Native
@@ -91,8 +82,8 @@ class CountMinSketch(LeastOfRows, Linear):
 
     add = Method(_put, "_add_one")
 
-    def _count(self, hashes: Any, weights: Any) -> None:
-        _count(self._counters, U64(self.width), U64(self.depth), hashes, weights)
+    def _count(self, hashes: Any, weights: Any, total: int) -> None:
+        _count(self._counters, U64(self.width), U64(self.depth), hashes, weights, total > FULL)
 
     def inner_product(self, other: CountMinSketch) -> float:
         """Return an estimate of the sum over keys of the products of their counts: the size of a join.

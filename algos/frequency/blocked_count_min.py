@@ -1,0 +1,197 @@
+"""Blocked Count-Min sketch: all counters of a key in one cache line.
+
+The idea of blocked Bloom filters (Putze, Sanders, Singler 2007) for the sketch of Cormode and Muthukrishnan
+(2005): the upper bits of a hash choose a line of sixteen counters, which is a small Count-Min sketch of its
+own, and the lower bits choose a counter in each of its rows::
+
+    line  | c c c c | c c c c | c c c c | c c c c |      uint32[16], 64 bytes; depth 4
+            row 0     row 1     row 2     row 3
+    line number: hash * lines / 2^64      counter in row r: bits 2r and 2r+1 of the hash
+
+An estimate is the least of a key's counters and never too low, and a row's error is others' weights there,
+N / width in the mean, as of the plain sketch. But the rows of a key share their line, and so their luck: with
+S of others' weights in it, each is wrong by t or more with a chance of S depth / 16 t at most, and all of them
+with ``min(1, S depth / 16 t)^depth``; ``error_bound`` takes the mean of that over all lines as they are. Where
+weights are spread evenly over the lines it is the plain sketch's bound, e^-depth at e N / width; where single
+keys have more than their share of a line it is worse, but never above the 1/e of one row. Measured with
+10^6 keys of Zipf 1.1 in 2^16 counters, the mean error is TODO times the plain one's, at a fourth of its misses.
+
+A counter stays at 2^32 - 1 once it is there. Adding and asking are one cache miss whatever the depth.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from algos._arguments import integer
+from algos._bits import U1, U64, aligned_zeros, mulhi32, prefetch
+from algos._fastcall import Method, Native, as_int, as_none, number_of, place, slowly, uint32s_of, uint64s_of
+from algos._jit import inlined, kernel
+from algos.errors import CorruptDataError
+from algos.frequency._checks import MAX_WIDTH, check_share, check_width
+from algos.frequency._counts import COUNTERS, MOST_, STATE, TOTAL, U0, Linear, counted_alone
+from algos.frequency._rows import BATCH, FULL, count_rows, is_far, pool, raised, read_rows, two_batches
+from algos.hashing._keyed import hash_alone, house_hasher
+
+if TYPE_CHECKING:
+    from algos._state import Parameters
+
+LINE, LINE_BITS = U64(16), U64(4)
+DEPTHS = (1, 2, 4, 8)
+
+
+@inlined
+def _start(h: Any, counters: Any) -> Any:
+    """Return where a key's line begins."""
+    return mulhi32(h, U64(counters.size) >> LINE_BITS) << LINE_BITS
+
+
+@inlined
+def _row(depth: Any) -> Any:
+    """Return how many counters of a line a row has, and the bits that choose one."""
+    per_row = LINE // depth
+    return per_row, U64(4) if depth == U1 else U64(3) if depth == U64(2) else U64(2) if depth == U64(
+        4
+    ) else U1
+
+
+@inlined
+def _locate(shape: Any, counters: Any, hashes: Any, lo: Any, count: Any, places: Any, at: Any) -> None:
+    """Write where the counters of so many keys from ``lo`` on are, row after row."""
+    depth, far = shape
+    per_row, bits = _row(depth)
+    for j in range(count):
+        places[at + j] = _start(hashes[lo + j], counters)
+    if far:
+        for j in range(count):
+            prefetch(counters, places[at + j])
+    for r in range(U1, depth):
+        for j in range(count):
+            chosen = hashes[lo + j] >> (r * bits) & (per_row - U1)
+            places[at + r * BATCH + j] = places[at + j] + r * per_row + chosen
+    for j in range(count):
+        places[at + j] += hashes[lo + j] & (per_row - U1)
+
+
+@kernel
+def _count(counters: Any, depth: Any, hashes: Any, weights: Any, filling: Any) -> None:
+    shape = depth, is_far(counters)
+    count_rows(_locate, shape, counters, hashes, weights, filling, two_batches(depth))
+
+
+@kernel
+def _read(counters: Any, depth: Any, hashes: Any, out: Any) -> None:
+    read_rows(_locate, (depth, is_far(counters)), counters, hashes, two_batches(depth), out)
+
+
+@Native
+def _ask(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    plain, h = hash_alone(me, arguments, count, names)
+    if not plain:
+        return slowly(me, "_estimate_one", arguments, count, names)
+    counters, depth, found = uint32s_of(me, COUNTERS), number_of(me, _DEPTH), FULL
+    at, (per_row, bits) = _start(h, counters), _row(depth)
+    for _ in range(depth):
+        found = min(found, U64(counters[at + (h & (per_row - U1))]))
+        h >>= bits
+        at += per_row
+    return as_int(found)
+
+
+@Native
+def _put(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    plain, h, weight = counted_alone(me, arguments, count, names)
+    state = uint64s_of(me, STATE)
+    if not plain or weight > MOST_ - state[TOTAL]:
+        return slowly(me, "_add_one", arguments, count, names)
+    counters, depth = uint32s_of(me, COUNTERS), number_of(me, _DEPTH)
+    start, (per_row, bits) = _start(h, counters), _row(depth)
+    for _ in range(depth):
+        at = start + (h & (per_row - U1))
+        counters[at] = raised(counters[at], weight)
+        h >>= bits
+        start += per_row
+    state[TOTAL] += weight
+    return as_none()
+
+
+def _check_depth(depth: Any) -> int:
+    depth = integer("depth", depth)
+    if depth not in DEPTHS:
+        raise ValueError(f"depth={depth} is not 1, 2, 4 or 8, which divide a line; 4 is right for most")
+    return depth
+
+
+class BlockedCountMinSketch(Linear):
+    """A Count-Min sketch of ``depth`` (1, 2, 4 or 8) rows of ``width`` counters, rounded up to whole lines.
+
+    An estimate is never too low; what it is too high by follows the law of this module. ``add`` and
+    ``estimate`` touch one cache line, O(1). Memory: 4 width depth bytes. Merging is exact.
+
+    >>> sketch = BlockedCountMinSketch(1000)
+    >>> sketch.add_many(["a", "b", "a"], weights=[1, 5, 2])
+    >>> sketch.estimate("a"), sketch.estimate_many(["a", "b", "c"]).tolist(), sketch.width
+    (3, [3, 5, 0], 1000)
+    """
+
+    __slots__ = ("depth",)
+    depth: int
+
+    def __init__(self, width: int, depth: int = 4, *, seed: int = 0) -> None:
+        self.depth = _check_depth(depth)
+        self._use(house_hasher(seed))
+        lines = -(-check_width(width) * self.depth // 16)
+        self._state = np.zeros(1, np.uint64)
+        self._counters = aligned_zeros(16 * lines, np.uint32)
+
+    @property
+    def width(self) -> int:
+        """The counters of a row, in all lines together."""
+        return int(self._counters.size) // self.depth
+
+    def error_bound(self, confidence: float = 0.99) -> float:
+        """Return what an estimate is too high by at most, with this ``confidence``; it is never too low.
+
+        By the law of this module for the lines as they are, O(nbytes).
+        """
+        failing = 1.0 - check_share("confidence", confidence)
+        rows = self._counters.reshape(-1, self.depth, 16 // self.depth)
+        loads = np.sort(rows.sum(axis=2, dtype=np.float64).max(axis=1)) * (self.depth / 16)
+        # A share of lines, the fullest, fails for certain; of the others the mean of a power is known.
+        powers = np.cumsum(loads**self.depth)
+        certain = np.arange(len(loads))[::-1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bounds = (powers / (failing * len(loads) - certain)) ** (1.0 / self.depth)
+        right = (certain < failing * len(loads)) & (bounds >= loads)
+        return float(bounds[right].min())
+
+    def _count(self, hashes: Any, weights: Any, total: int) -> None:
+        _count(self._counters, U64(self.depth), hashes, weights, total > FULL)
+
+    def _read(self, hashes: Any, out: Any) -> None:
+        _read(self._counters, U64(self.depth), hashes, out)
+
+    def _pool(self, counters: Any) -> None:
+        pool(self._counters, counters)
+
+    estimate = Method(_ask, "_estimate_one")
+    add = Method(_put, "_add_one")
+
+    def _parameters(self) -> dict[str, Any]:
+        return {"width": self.width, "depth": self.depth, "seed": self.seed}
+
+    @classmethod
+    def _restore(cls, parameters: Parameters, payload: memoryview) -> Self:
+        self = cls.__new__(cls)
+        width = parameters.integer("width", 1, MAX_WIDTH)
+        self.depth = parameters.choice("depth", DEPTHS)
+        self._use(house_hasher(parameters.integer("seed", 0, (1 << 64) - 1)))
+        if width * self.depth % 16:
+            raise CorruptDataError(f"{width * self.depth} counters are not a whole number of lines")
+        self._take_payload(payload, 1, width * self.depth, np.uint32)
+        return self
+
+
+_DEPTH = place(BlockedCountMinSketch, "depth")
