@@ -11,11 +11,39 @@ VARIANTS: tuple[Variant, ...] = (
         properties=frozenset({"mergeable"}),
     ),
     Variant(
+        name="ConservativeCountMinSketch",
+        target="algos.frequency.conservative:ConservativeCountMinSketch",
+        paper="Estan, Varghese: New directions in traffic measurement and accounting, SIGCOMM 2002",
+        topics=("4.10", "7.3", "29.10"),
+        properties=frozenset({"mergeable"}),
+    ),
+    Variant(
         name="BlockedCountMinSketch",
         target="algos.frequency.blocked_count_min:BlockedCountMinSketch",
         paper="Putze, Sanders, Singler: Cache-, hash- and space-efficient Bloom filters, 2007",
         topics=("4.10", "7.3", "29.10"),
         properties=frozenset({"mergeable"}),
+    ),
+    Variant(
+        name="CountSketch",
+        target="algos.frequency.count_sketch:CountSketch",
+        paper="Charikar, Chen, Farach-Colton: Finding frequent items in data streams, ICALP 2002",
+        topics=("4.10", "7.3", "29.10"),
+        properties=frozenset({"mergeable"}),
+    ),
+    Variant(
+        name="MorrisCounters",
+        target="algos.frequency.morris:MorrisCounters",
+        paper="Morris: Counting large numbers of events in small registers, CACM 1978",
+        topics=("7.3", "7.7"),
+    ),
+    Variant(
+        name="LfuCounters",
+        target="algos.frequency.lfu:LfuCounters",
+        paper="Morris: Counting large numbers of events in small registers, CACM 1978",
+        standard="Redis 7.0, maxmemory-policy lfu (redis.conf, evict.c)",
+        topics=("7.3", "7.7"),
+        properties=frozenset({"standard"}),
     ),
 )
 

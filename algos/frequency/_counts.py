@@ -9,7 +9,7 @@ import numpy as np
 
 from algos._arguments import integer, whole_numbers
 from algos._bits import M32, U1, U32_, U64, aligned_zeros
-from algos._fastcall import INT, key_of, kind_of, known, place, word_of
+from algos._fastcall import INT, key_of, kind_of, known, place, size_of, word_of
 from algos._jit import inlined, kernel
 from algos._threads import check_threads, in_parts
 from algos.errors import CorruptDataError
@@ -48,13 +48,13 @@ def exact_sum(words: Any) -> int:
 
 @inlined
 def counted_alone(me: Any, arguments: Any, count: Any, names: Any) -> tuple[Any, Any, Any]:
-    """Tell whether a call has one plain key and at most an int for its weight; return hash and weight."""
+    """Tell whether a call has one plain key and at most an int64 for its weight; return hash and weight."""
     weight, seed = U1, key_of(me, SEED)
     if (names != U0) | (count == U0) | (count > U64(2)):
         return False, U0, U0
     if count == U64(2):
         given = key_of(arguments, 1)
-        if kind_of(given) != INT:
+        if (kind_of(given) != INT) | (size_of(given) != U0):
             return False, U0, U0
         weight = word_of(given)
     key = key_of(arguments, 0)
@@ -97,11 +97,11 @@ class Counts(Growing):
 
     def _sums(self, weights: Any) -> tuple[int, ...]:
         """Return what weights add to the first words of the state."""
-        return (exact_sum(weights),)
+        return (1,) if weights is ONES else (exact_sum(weights),)
 
     def _gain(self, n: int, weights: Any) -> tuple[int, ...]:
         """Return what ``n`` keys of these weights add to the state, if there is room for it."""
-        sums = (1,) if weights is ONES else self._sums(weights)
+        sums = self._sums(weights)
         if weights.size == 1:
             sums = tuple(n * each for each in sums)
         self._room(sums[TOTAL])

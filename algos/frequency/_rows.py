@@ -94,10 +94,10 @@ def read_rows(find: Any, shape: Any, counters: Any, hashes: Any, places: Any, ou
         if following < n:
             find(shape, counters, hashes, following, min(BATCH, n - following), places, new)
         for j in range(min(BATCH, n - lo)):
-            found = counters[places[old + j]]
-            for row in range(old + BATCH, old + (U64(places.size) >> U1), BATCH):
-                found = min(found, counters[places[row + j]])
-            out[lo + j] = found
+            out[lo + j] = np.int64(counters[places[old + j]])
+        for row in range(old + BATCH, old + (U64(places.size) >> U1), BATCH):
+            for j in range(min(BATCH, n - lo)):
+                out[lo + j] = min(out[lo + j], np.int64(counters[places[row + j]]))
 
 
 @inlined
@@ -113,7 +113,7 @@ def is_far(counters: Any) -> Any:
 
 
 @inlined
-def _least(counters: Any, width: Any, depth: Any, h: Any) -> Any:
+def least(counters: Any, width: Any, depth: Any, h: Any) -> Any:
     x, base, found = h, U0, FULL
     for _ in range(depth):
         found = min(found, U64(counters[base + mulhi32(x, width)]))
@@ -137,7 +137,7 @@ def pool(counters: Any, others: Any) -> None:
 def _ask(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     plain, h = hash_alone(me, arguments, count, names)
     if plain:
-        return as_int(_least(uint32s_of(me, COUNTERS), number_of(me, WIDTH), number_of(me, DEPTH), h))
+        return as_int(least(uint32s_of(me, COUNTERS), number_of(me, WIDTH), number_of(me, DEPTH), h))
     return slowly(me, "_estimate_one", arguments, count, names)
 
 

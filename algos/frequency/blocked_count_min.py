@@ -9,14 +9,15 @@ own, and the lower bits choose a counter in each of its rows::
     line number: hash * lines / 2^64      counter in row r: bits 2r and 2r+1 of the hash
 
 An estimate is the least of a key's counters and never too low, and a row's error is others' weights there,
-N / width in the mean, as of the plain sketch. But the rows of a key share their line, and so their luck: with
-S of others' weights in it, each is wrong by t or more with a chance of S depth / 16 t at most, and all of them
-with ``min(1, S depth / 16 t)^depth``; ``error_bound`` takes the mean of that over all lines as they are. Where
-weights are spread evenly over the lines it is the plain sketch's bound, e^-depth at e N / width; where single
-keys have more than their share of a line it is worse, but never above the 1/e of one row. Measured with
-10^6 keys of Zipf 1.1 in 2^16 counters, the mean error is TODO times the plain one's, at a fourth of its misses.
+N / width in the mean, as of the plain sketch. But the rows of a key share their line, and so their luck. With
+S of others' weights in it, one row is wrong by t or more with a chance of at most S depth / 16 t, and all of
+them with ``min(1, S depth / 16 t)^depth``; ``error_bound`` takes the mean of that over all lines as they are.
+Where weights are spread evenly over lines, that is the plain sketch's bound, e^-depth at e N / width; where
+single keys have more than a line's share it is worse, but never above the 1/e of one row.
 
+Todo:
 A counter stays at 2^32 - 1 once it is there. Adding and asking are one cache miss whatever the depth.
+
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from algos._fastcall import Method, Native, as_int, as_none, number_of, place, s
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
 from algos.frequency._checks import MAX_WIDTH, check_share, check_width
-from algos.frequency._counts import COUNTERS, MOST_, STATE, TOTAL, U0, Linear, counted_alone
+from algos.frequency._counts import COUNTERS, MOST_, STATE, TOTAL, Linear, counted_alone
 from algos.frequency._rows import BATCH, FULL, count_rows, is_far, pool, raised, read_rows, two_batches
 from algos.hashing._keyed import hash_alone, house_hasher
 
