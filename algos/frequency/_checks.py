@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from algos._arguments import integer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_WIDTH = (1 << 32) - 1
 MAX_DEPTH = 32
@@ -35,3 +38,13 @@ def check_share(name: str, value: Any) -> float:
     if not 0.0 < value < 1.0:
         raise ValueError(f"{name}={value} is outside 0 < {name} < 1; 0.01 is one in a hundred")
     return float(value)
+
+
+def least_bound(law: Callable[[int], float], most: int, confidence: Any) -> int:
+    """Return the least number up to ``most`` that, by a falling law, is exceeded by the rest of keys only."""
+    failing = 1.0 - check_share("confidence", confidence)
+    low, high = 0, most
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if law(middle) <= failing else (middle + 1, high)
+    return low

@@ -91,7 +91,7 @@ def _raise_in_batches(
     levels, slots, weights, words = borrowed(levels), borrowed(slots), borrowed(weights), borrowed(words)
     thresholds, rests = borrowed(tables[0]), borrowed(tables[1])
     n, each = U64(slots.size), U64(weights.size > 1)
-    ones, far = (weights.size == 1) & (weights[0] == U1), levels.size >= FAR_BYTES
+    ones, far = weights.size == 1 and weights[0] == U1, levels.size >= FAR_BYTES
     for lo in range(U0, n, BATCH):
         for j in range(min(BATCH, n - lo)):
             words[j] = _random(seed, drawn + lo + j)

@@ -5,7 +5,7 @@ The counters of ``depth`` rows of ``width`` follow one another. A key's place in
 the hash. Whether two keys meet in several rows is then a matter of the lattice of its successive states, for
 this multiplier as good as lattices get in up to eight dimensions (Steele, Vigna: Computationally easy,
 spectrally good multipliers for congruential pseudorandom number generators, 2022). Places ``h1 + r h2`` are
-no cheaper, and of the keys that meet in two rows there, a third meet in the next one as well.
+no cheaper, and of two keys that meet in two rows there, more than one in three meet in the next as well.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from algos._bits import U1, U2, U32, U64, aligned_zeros, borrowed, mulhi32, pref
 from algos._fastcall import Method, Native, as_int, number_of, place, slowly, uint32s_of
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
-from algos.frequency._checks import MAX_DEPTH, MAX_WIDTH, check_depth, check_share, check_width
+from algos.frequency._checks import MAX_DEPTH, MAX_WIDTH, check_depth, check_share, check_width, least_bound
 from algos.frequency._counts import COUNTERS, U0, Counts
 from algos.hashing._keyed import hash_alone, house_hasher
 
@@ -196,13 +196,15 @@ class LeastOfRows(Rows):
         width = math.ceil(math.e / check_share("epsilon", epsilon))
         return cls(width, math.ceil(-math.log(check_share("delta", delta))), seed=seed)
 
-    def error_bound(self, confidence: float = 0.99) -> float:
+    def error_bound(self, confidence: float = 0.99) -> int:
         """Return what an estimate is too high by at most, with this ``confidence``; it is never too low.
 
-        ``total / width / (1 - confidence)^(1/depth)``: at 1 - e^-depth that is e * total / width.
+        The counters tell: a key that never came finds one above t in each row with the product of the rows'
+        shares of such, and other keys' errors are no larger. At most ``total / width / (1 - confidence)^(1 /
+        depth)``, usually a fraction of it. O(nbytes).
         """
-        failing = (1.0 - check_share("confidence", confidence)) ** (1.0 / self.depth)
-        return self.total / self.width / failing
+        rows = self._counters.reshape(self.depth, self.width)
+        return least_bound(lambda t: float((rows > t).mean(axis=1).prod()), int(rows.max()), confidence)
 
     def _read(self, hashes: Any, out: Any) -> None:
         _read(self._counters, U64(self.width), U64(self.depth), hashes, out)

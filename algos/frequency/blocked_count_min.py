@@ -9,13 +9,19 @@ own, and the lower bits choose a counter in each of its rows::
     line number: hash * lines / 2^64      counter in row r: bits 2r and 2r+1 of the hash
 
 An estimate is the least of a key's counters and never too low, and a row's error is others' weights there,
-N / width in the mean, as of the plain sketch. But the rows of a key share their line, and so their luck. With
-S of others' weights in it, one row is wrong by t or more with a chance of at most S depth / 16 t, and all of
-them with ``min(1, S depth / 16 t)^depth``; ``error_bound`` takes the mean of that over all lines as they are.
-Where weights are spread evenly over lines, that is the plain sketch's bound, e^-depth at e N / width; where
-single keys have more than a line's share it is worse, but never above the 1/e of one row.
+N / width in the mean, as of the plain sketch. But the rows of a key share their line, and so their luck: a
+key that never came finds a counter above t in all rows with the mean over lines of the product of the rows'
+shares of such counters, and other keys' errors are no larger. Beside the plain sketch of the same size, for
+2^20 draws of 2^20 keys in 2^14 to 2^18 counters, with depth 4:
 
-Todo:
+    keys drawn          evenly          Zipf 0.8        Zipf 1.1        Zipf 1.5
+    mean error          x 1.01 .. 1.06  x 1.04 .. 1.13  x 1.13 .. 1.44  x 1.8 and more, of 3 at most
+    99 of 100 below     x 1.04 .. 1.17  x 1.16 .. 1.36  x 1.5 .. 1.6    x 2 and more
+    above e N / width   none            6 in 10,000     7 in 10,000     2 in 10,000; of the plain sketch none
+
+Those last are the keys that share a line with one of the most frequent and, one in 256, all counters as well.
+With two rows the mean is smaller, but one key in 64 shares all of them; with eight, errors double.
+
 A counter stays at 2^32 - 1 once it is there. Adding and asking are one cache miss whatever the depth.
 
 """
@@ -27,11 +33,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._arguments import integer
-from algos._bits import U1, U64, aligned_zeros, mulhi32, prefetch
+from algos._bits import U1, U2, U64, aligned_zeros, mulhi32, prefetch
 from algos._fastcall import Method, Native, as_int, as_none, number_of, place, slowly, uint32s_of, uint64s_of
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
-from algos.frequency._checks import MAX_WIDTH, check_share, check_width
+from algos.frequency._checks import MAX_WIDTH, check_width, least_bound
 from algos.frequency._counts import COUNTERS, MOST_, STATE, TOTAL, Linear, counted_alone
 from algos.frequency._rows import BATCH, FULL, count_rows, is_far, pool, raised, read_rows, two_batches
 from algos.hashing._keyed import hash_alone, house_hasher
@@ -40,7 +46,7 @@ if TYPE_CHECKING:
     from algos._state import Parameters
 
 LINE, LINE_BITS = U64(16), U64(4)
-DEPTHS = (1, 2, 4, 8)
+DEPTHS = (2, 4)
 
 
 @inlined
@@ -52,10 +58,7 @@ def _start(h: Any, counters: Any) -> Any:
 @inlined
 def _row(depth: Any) -> Any:
     """Return how many counters of a line a row has, and the bits that choose one."""
-    per_row = LINE // depth
-    return per_row, U64(4) if depth == U1 else U64(3) if depth == U64(2) else U64(2) if depth == U64(
-        4
-    ) else U1
+    return LINE // depth, U64(3) if depth == U2 else U2
 
 
 @inlined
@@ -121,12 +124,12 @@ def _put(me: Any, arguments: Any, count: Any, names: Any) -> Any:
 def _check_depth(depth: Any) -> int:
     depth = integer("depth", depth)
     if depth not in DEPTHS:
-        raise ValueError(f"depth={depth} is not 1, 2, 4 or 8, which divide a line; 4 is right for most")
+        raise ValueError(f"depth={depth} is not 2 or 4, the rows that pay in a line; 4 is right for most")
     return depth
 
 
 class BlockedCountMinSketch(Linear):
-    """A Count-Min sketch of ``depth`` (1, 2, 4 or 8) rows of ``width`` counters, rounded up to whole lines.
+    """A Count-Min sketch of ``depth``, 2 or 4, rows of ``width`` counters, rounded up to whole lines.
 
     An estimate is never too low; what it is too high by follows the law of this module. ``add`` and
     ``estimate`` touch one cache line, O(1). Memory: 4 width depth bytes. Merging is exact.
@@ -152,21 +155,14 @@ class BlockedCountMinSketch(Linear):
         """The counters of a row, in all lines together."""
         return int(self._counters.size) // self.depth
 
-    def error_bound(self, confidence: float = 0.99) -> float:
+    def error_bound(self, confidence: float = 0.99) -> int:
         """Return what an estimate is too high by at most, with this ``confidence``; it is never too low.
 
-        By the law of this module for the lines as they are, O(nbytes).
+        By the law of this module for the counters as they are, O(nbytes).
         """
-        failing = 1.0 - check_share("confidence", confidence)
-        rows = self._counters.reshape(-1, self.depth, 16 // self.depth)
-        loads = np.sort(rows.sum(axis=2, dtype=np.float64).max(axis=1)) * (self.depth / 16)
-        # A share of lines, the fullest, fails for certain; of the others the mean of a power is known.
-        powers = np.cumsum(loads**self.depth)
-        certain = np.arange(len(loads))[::-1]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            bounds = (powers / (failing * len(loads) - certain)) ** (1.0 / self.depth)
-        right = (certain < failing * len(loads)) & (bounds >= loads)
-        return float(bounds[right].min())
+        lines = self._counters.reshape(-1, self.depth, 16 // self.depth)
+        law = lambda t: float((lines > t).mean(axis=2).prod(axis=1).mean())  # noqa: E731
+        return least_bound(law, int(lines.max()), confidence)
 
     def _count(self, hashes: Any, weights: Any, total: int) -> None:
         _count(self._counters, U64(self.depth), hashes, weights, total > FULL)
@@ -192,7 +188,19 @@ class BlockedCountMinSketch(Linear):
         if width * self.depth % 16:
             raise CorruptDataError(f"{width * self.depth} counters are not a whole number of lines")
         self._take_payload(payload, 1, width * self.depth, np.uint32)
+        if not self._possible():
+            raise CorruptDataError(f"no keys of a total of {self.total} make these counters")
         return self
+
+    def _possible(self) -> bool:
+        """Tell whether rows sum to the same in each line, and to the total in all, but for full counters."""
+        lines = self._counters.reshape(-1, self.depth, 16 // self.depth)
+        sums, full = lines.sum(axis=2, dtype=np.uint64), (lines == FULL).any(axis=2)
+        most = sums.max(axis=1)
+        known = int(most.sum())
+        return bool(((sums == most[:, None]) | full).all()) and (
+            known == self.total or (known < self.total and bool(full.any()))
+        )
 
 
 _DEPTH = place(BlockedCountMinSketch, "depth")

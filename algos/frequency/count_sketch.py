@@ -10,8 +10,9 @@ that sign again::
 
 Others' weights in a counter come with either sign alike. So a row's error is 0 in the mean and its variance
 at most F2 / width, F2 being the sum of the squared counts; and as it is symmetric, the median, of an odd
-number of rows, has no bias either. By Chebyshev a row is wrong by t or more with a chance of p = F2 / (width
-t^2) at most, and the median only where more than half of the rows are: the tail of a binomial law.
+number of rows, has no bias either. By Chebyshev a row is off by t or more with a chance of at most p = F2 /
+(width t^2), and the median only where more than half of the rows are so on one side: twice the tail of a
+binomial law of p / 2.
 
 F2 is small where counts are even, N^2 / keys, and then errors are far below the N / width of Count-Min
 sketches; where single keys have most of N they are not, and errors have both signs. Weights may be negative:
@@ -28,7 +29,7 @@ import numpy as np
 from algos._bits import U1, U2, U32_, U63, U64, borrowed, mulhi32, prefetch
 from algos._fastcall import Method, Native, as_none, as_signed, number_of, slowly, uint64s_of
 from algos._jit import inlined, kernel
-from algos.frequency._checks import MAX_DEPTH, check_depth, check_share
+from algos.frequency._checks import MAX_DEPTH, check_depth, check_share, least_bound
 from algos.frequency._counts import (
     COUNTERS,
     MOST,
@@ -179,19 +180,25 @@ def _put(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     return as_none()
 
 
-def _failing(depth: int, p: float) -> float:
-    """Return the chance that more than half of the rows fail, each with chance ``p``."""
-    return sum(
-        math.comb(depth, k) * p**k * (1.0 - p) ** (depth - k) for k in range(depth // 2 + 1, depth + 1)
-    )
+def _failing(shares: Any) -> float:
+    """Return the chance that more than half of the rows are off by more than t, all on one side.
+
+    ``shares`` are the rows' chances of being off by more, on either side alike.
+    """
+    chances = np.zeros(len(shares) + 1)  # of so many rows being off on one side
+    chances[0] = 1.0
+    for share in shares:
+        chances[1:] += (chances[:-1] - chances[1:]) * (share / 2.0)
+        chances[0] *= 1.0 - share / 2.0
+    return 2.0 * float(chances[len(shares) // 2 + 1 :].sum())
 
 
 def _row_share(depth: int, delta: float) -> float:
-    """Return the chance of failing that a row may have for the median to fail with ``delta``."""
-    low, high = 0.0, 0.5 if delta < 0.5 else 1.0
+    """Return the chance of failing that each row may have for the median to fail with ``delta``."""
+    low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2.0
-        low, high = (middle, high) if _failing(depth, middle) <= delta else (low, middle)
+        low, high = (middle, high) if _failing([middle] * depth) <= delta else (low, middle)
     return low
 
 
@@ -213,7 +220,7 @@ class CountSketch(Rows, Linear):
 
     @classmethod
     def from_error(cls, epsilon: float, delta: float, *, seed: int = 0) -> Self:
-        """Make a sketch that is off by more than ``epsilon * sqrt(F2)`` for a share ``delta`` of keys at most.
+        """Make a sketch off by more than ``epsilon * sqrt(F2)`` for a share ``delta`` of keys at most.
 
         It is the one of the fewest counters for which the law of this module says so.
         """
@@ -235,13 +242,16 @@ class CountSketch(Rows, Linear):
         """The sum of all weights added."""
         return int(self._state.view(np.int64)[SUM])
 
-    def error_bound(self, confidence: float = 0.99) -> float:
+    def error_bound(self, confidence: float = 0.99) -> int:
         """Return what an estimate is off by at most, with this ``confidence``, O(nbytes).
 
-        By the law of this module, F2 being estimated from the counters themselves.
+        The counters tell: a key that never came finds one of a magnitude above t in a row with the row's
+        share of such, and errs by more than t where most rows do so on one side.
         """
-        failing = 1.0 - check_share("confidence", confidence)
-        return math.sqrt(self.inner_product(self) / self.width / _row_share(self.depth, failing))
+        magnitudes = np.abs(self._counters.view(np.int64)).reshape(self.depth, self.width)
+        return least_bound(
+            lambda t: _failing((magnitudes > t).mean(axis=1)), int(magnitudes.max()), confidence
+        )
 
     def inner_product(self, other: CountSketch) -> float:
         """Return an estimate of the sum over keys of the products of their counts: the size of a join.

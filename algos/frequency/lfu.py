@@ -6,12 +6,12 @@ begins at level 5, so that what is new is not thrown out at once, and a hit rais
     p = 1 / ((c - 5) f + 1),    f = log_factor;    p = 1 below 5
 
 up to 255. Level c stands for ``(c - 5) + f (c - 5) (c - 6) / 2`` hits, an unbiased estimate while nothing
-decays: with f = 10 the highest level is that of 311,500. The variance for n hits is about 2/3 sqrt(2f) n^1.5,
+decays: with f = 10 the highest level stands for 311,500. The variance for n hits is about 2/3 sqrt(2f) n^1.5,
 so that relative errors fall as n^(-1/4): with f = 10 from 31 % at 1,000 hits to 10 % at 100,000.
 
-Time lowers every level by one for each ``decay_minutes``, and never below 0. Redis does the same to a key when
-it next looks at it; where ``decay_minutes`` is 1, levels are therefore those of Redis. With more, a use begins
-its period afresh there, so that what is used often never decays; here it does.
+Time lowers every level by one for each ``decay_minutes``, and never below 0. Redis does that to a key when it
+next looks at it, so where ``decay_minutes`` is 1 levels are those of Redis. With more, each use begins a
+period afresh there, and what is used often never decays; here it does.
 
 Good for deciding what a cache keeps: an array of levels by slot, to be compared. A hit is O(1), a decay
 O(size), by vectors of counters.
@@ -81,7 +81,7 @@ class LfuCounters(Levels):
         self._begin(size, seed)
 
     def decay(self, minutes: int) -> None:
-        """Let ``minutes`` pass: each ``decay_minutes`` of all that passed lower every level by one, O(size)."""
+        """Let ``minutes`` pass, which lower every level by one for each ``decay_minutes``; O(size)."""
         passed = _check("minutes", minutes, 0, MOST_MINUTES) + int(self._state[CARRIED])
         periods, rest = divmod(passed, self.decay_minutes)
         lost = np.uint8(min(periods, 255))
