@@ -211,6 +211,19 @@ def float_alone(typingctx: Any, arguments: Any, count: Any, names: Any) -> Any:
     return _alone(_emit_float)
 
 
+@intrinsic
+def is_str(typingctx: Any, base: Any, index: Any) -> Any:
+    """Tell whether an object is exactly a ``str``: a key of kind ``TEXT`` may be bytes too."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pyapi = context.get_python_api(builder)
+        is_a = pyapi.get_type(builder.bitcast(_item(builder, *args), pyapi.pyobj))
+        wanted = builder.bitcast(pyapi.get_c_object("PyUnicode_Type"), is_a.type)
+        return builder.icmp_unsigned("==", is_a, wanted)
+
+    return types.boolean(types.uint64, types.int64), codegen
+
+
 def _member(name: str, of: Any) -> Any:
     @intrinsic
     def read(typingctx: Any, key: Any) -> Any:

@@ -32,6 +32,20 @@ VARIANTS: tuple[Variant, ...] = (
         properties=frozenset({"mergeable"}),
     ),
     Variant(
+        name="MisraGries",
+        target="algos.frequency.misra_gries:MisraGries",
+        paper="Misra, Gries: Finding repeated elements, Science of Computer Programming 2, 1982",
+        topics=("4.10", "7.3", "29.7", "29.10"),
+        properties=frozenset({"mergeable"}),
+    ),
+    Variant(
+        name="SpaceSaving",
+        target="algos.frequency.space_saving:SpaceSaving",
+        paper="Metwally, Agrawal, El Abbadi: Efficient computation of frequent and top-k elements, ICDT 2005",
+        topics=("4.10", "7.3", "29.7", "29.10"),
+        properties=frozenset({"mergeable"}),
+    ),
+    Variant(
         name="MorrisCounters",
         target="algos.frequency.morris:MorrisCounters",
         paper="Morris: Counting large numbers of events in small registers, CACM 1978",

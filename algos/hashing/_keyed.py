@@ -117,11 +117,15 @@ class Growing(Keyed):
         """Add ready 64-bit hashes (``uint64[n]``), well mixed in all bits."""
         self._insert(check_hashes(hashes))
 
+    def _size(self) -> dict[str, int]:
+        """Return what else must be the same to merge: a size that the parameters may not tell."""
+        return {"nbytes": self.nbytes}
+
     def _check_mergeable(self, other: Any) -> None:
         """Refuse to merge structures whose states mean different things."""
         if type(other) is not type(self):
             raise ValueError(f"cannot merge a {type(other).__name__} into a {type(self).__name__}")
-        mine, theirs = ({**f._parameters(), "nbytes": f.nbytes} for f in (self, other))
+        mine, theirs = ({**f._parameters(), **f._size()} for f in (self, other))
         differing = [f"{k}={mine[k]!r} and {theirs[k]!r}" for k in mine if mine[k] != theirs[k]]
         if differing:
             raise ValueError(f"cannot merge structures with {', '.join(differing)}; make both alike")

@@ -1,0 +1,376 @@
+"""What finds the most frequent keys: keys of one kind, kept so that they can be named, and their ranks."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from algos._arguments import integer
+from algos._bits import U8, U64, aligned_zeros
+from algos._fastcall import INT, TEXT, is_str, key_of, kind_of, place, size_of
+from algos._jit import inlined
+from algos._lanes import SLOTS
+from algos.errors import CorruptDataError
+from algos.frequency._counts import MOST, TOTAL, U0, Counts, counted_alone
+from algos.frequency._entries import FRESH, compact, fill, lines_for, live_bytes, look_up, settle
+from algos.hashing._keyed import check_hashes, house_hasher
+from algos.hashing.keys import Dictionary, Text
+from algos.hashing.xxh3 import xxh3_word_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from algos._state import Parameters
+    from algos.hashing.keys import Piece
+
+KIND, END, USED, CAPACITY, FRESH_COUNT, OWN = range(TOTAL + 1, TOTAL + 7)
+"""Words of the state: what keys are; where the arena of texts ends; how many keys there are, and may be; how
+many have their text in the batch; and where the words of a variant begin."""
+NOTHING, INTS, WORDS, FLOATS, STRS, RAW, HASHES = range(7)
+KINDS = ("", "int", "uint64", "float", "str", "bytes", "ready hash")
+MAX_CAPACITY = 1 << 28
+_NO_TEXTS = np.zeros(0, np.uint64)
+
+
+def check_capacity(capacity: Any) -> int:
+    """Return how many keys may be kept, or say which numbers are possible."""
+    capacity = integer("capacity", capacity)
+    if not 1 <= capacity <= MAX_CAPACITY:
+        raise ValueError(f"capacity={capacity} is outside 1..2**28; 10 for each key looked for do well")
+    return capacity
+
+
+class Texts:
+    """The texts of a piece of keys: bytes, and by block offsets, rows, and how many bytes these have."""
+
+    __slots__ = ("_indices", "_of", "data", "offsets")
+
+    def __init__(self, piece: Piece) -> None:
+        self._indices = piece.indices if isinstance(piece, Dictionary) else None
+        values: Any = piece.values if isinstance(piece, Dictionary) else piece
+        self._of, self.data = values.offsets, values.data
+        self.offsets = np.asarray(self._of, np.int64) if self._indices is not None else None
+
+    def block(self, lo: int, hi: int, kept: Any) -> tuple[Any, Any, Any, int]:
+        """Return these of the keys ``lo..hi`` that are kept."""
+        if self._indices is None:
+            offsets = np.asarray(self._of[lo : hi + 1], np.int64)
+            return self.data, offsets, np.arange(hi - lo)[kept], int(offsets[-1] - offsets[0])
+        rows = np.asarray(self._indices[lo:hi], np.int64)[kept]
+        return self.data, self.offsets, rows, int((self.offsets[rows + 1] - self.offsets[rows]).sum())
+
+
+def kind_of_piece(piece: Piece) -> int:
+    """Return of what kind keys are."""
+    values = piece.values if isinstance(piece, Dictionary) else piece
+    if isinstance(values, Text):
+        return RAW if values.raw else STRS
+    dtype = values.values.dtype
+    return FLOATS if dtype.kind == "f" else WORDS if dtype == np.uint64 else INTS
+
+
+@inlined
+def counted_here(me: Any, arguments: Any, count: Any, names: Any, state: Any) -> tuple[Any, Any, Any]:
+    """Tell whether a call is a plain one of a key of the sketch's kind and a weight above 0; return these."""
+    plain, h, weight = counted_alone(me, arguments, count, names)
+    if not plain or weight == U0 or weight > U64(MOST) - state[TOTAL]:
+        return False, U0, U0
+    kind = kind_of(key_of(arguments, 0))
+    if kind == INT:
+        return (state[KIND] == U64(INTS)) | (state[KIND] == U64(WORDS)), h, weight
+    wanted = U64(STRS) if is_str(arguments, 0) else U64(RAW)
+    return (kind == TEXT) & (state[KIND] == wanted), h, weight
+
+
+@inlined
+def has_room(state: Any, arena: Any, arguments: Any) -> Any:
+    """Tell whether there is room for the text of a call's key, if it has one."""
+    key = key_of(arguments, 0)
+    return (kind_of(key) == INT) | (state[END] + U8 + size_of(key) <= U64(arena.size))
+
+
+class HeavyHitters(Counts):
+    """A table of at most ``capacity`` keys of one kind, with a count each."""
+
+    __slots__ = ("_arena", "_beside", "_hashes", "_texts", "capacity")
+    _BESIDE = False
+    """Whether a key has a second number."""
+    _WORDS = OWN
+    _DERIVED: ClassVar[tuple[int, ...]] = (END, FRESH_COUNT)
+    """Words of the state that follow from the keys."""
+    capacity: int
+
+    def _begin(self, capacity: Any, seed: int) -> None:
+        self.capacity = check_capacity(capacity)
+        self._use(house_hasher(seed))
+        self._state = np.zeros(self._WORDS, np.uint64)
+        self._state[CAPACITY] = self.capacity
+        self._lay()
+
+    def _lay(self) -> None:
+        """Make an empty table."""
+        slots = SLOTS * self._lines(self.capacity)
+        self._hashes, self._counters = aligned_zeros(slots, np.uint64), aligned_zeros(slots, np.uint64)
+        self._beside = aligned_zeros(slots if self._BESIDE else 0, np.uint64)
+        self._arena = np.zeros(0, np.uint8)
+        self._hold_texts()
+
+    def _hold_texts(self) -> None:
+        """Have a place for the text of each slot, if keys are texts."""
+        slots = self._hashes.size if self._kind() in {STRS, RAW} else 0
+        self._texts = aligned_zeros(slots, np.uint64) if slots else _NO_TEXTS
+
+    @staticmethod
+    def _lines(capacity: int) -> int:
+        return lines_for(capacity)
+
+    def __len__(self) -> int:
+        """Return the number of keys that there are counts of."""
+        return int(self._state[USED])
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the table and of the keys' texts, in bytes."""
+        arrays = (self._hashes, self._counters, self._beside, self._texts, self._arena)
+        return sum(int(array.nbytes) for array in arrays)
+
+    # Adding
+
+    @abstractmethod
+    def _take_block(self, hashes: Any, weights: Any, fresh: Any) -> None:
+        """Count ready hashes with a weight each, or one for all; list the new in ``fresh`` if it has room."""
+
+    def _claim(self, kind: int) -> None:
+        """Begin with keys of a kind, or refuse those of another."""
+        mine = self._kind()
+        if mine == NOTHING:
+            self._state[KIND] = kind
+            self._hold_texts()
+        elif mine != kind and {mine, kind} != {INTS, WORDS}:
+            raise TypeError(f"this sketch has keys of type {KINDS[mine]}, not {KINDS[kind]}: use another")
+
+    def add_many(self, keys: Any, weights: Any = None) -> None:
+        """Count ``n`` keys, or any iterable, one after the other; nulls are skipped. One writer at a time.
+
+        ``weights`` is an int for all, or ``n`` of them; without it each key counts once, and with 0 not at
+        all. Keys of a sketch are of one kind: int, float, str or bytes.
+        """
+        every, column = self._column(weights)
+        for piece, given in self._paired(keys, column):
+            self._take_piece(piece, every if given is None else given)
+
+    def _take_piece(self, piece: Piece, weights: Any) -> None:
+        if not len(piece) or (piece.valid is not None and not piece.valid.any()):
+            return
+        self._claim(kind_of_piece(piece))
+        texts = Texts(piece) if self._texts.size else None
+        for lo, hashes in self._hasher.chunks(piece):
+            hi = lo + len(hashes)
+            kept = slice(None) if piece.valid is None else piece.valid[lo:hi]
+            given = weights if weights.size == 1 else weights[lo:hi][kept]
+            self._take_keys(hashes[kept], given, texts and texts.block(lo, hi, kept))
+
+    def _take_keys(self, hashes: Any, weights: Any, texts: Any) -> None:
+        """Count hashes, of which ``texts`` has bytes, offsets, rows and size."""
+        sums = self._gain(len(hashes), weights)
+        fresh = np.empty(len(hashes) if texts else 0, np.uint64)
+        self._state[FRESH_COUNT] = 0
+        self._take_block(hashes, weights, fresh)
+        self._note(sums)
+        if texts:
+            self._keep(fresh[: int(self._state[FRESH_COUNT])], *texts)
+
+    def _keep(self, new: Any, data: Any, offsets: Any, rows: Any, size: int) -> None:
+        """Copy the texts of new keys, given by their hashes, that are still there, out of a batch."""
+        need = size + 8 * len(rows)
+        if int(self._state[END]) + need > self._arena.size:
+            self._clear_up(need)
+        slots, end = self._slots_of(new), self._state[END]
+        self._state[END] = settle(self._texts, slots, data, offsets, rows, self._arena, end)
+
+    def _clear_up(self, need: int) -> None:
+        """Move all texts but the new ones to an arena with room for what comes."""
+        live = int(live_bytes(self._counters, self._texts, self._arena))
+        arena = np.empty(2 * live + 2 * need + 1024, np.uint8)
+        self._state[END] = compact(self._counters, self._texts, self._arena, arena)
+        self._arena = arena
+
+    def _count(self, hashes: Any, weights: Any, total: int) -> None:
+        del total
+        self._take_block(hashes, weights, _NO_TEXTS)
+
+    def add_hashes(self, hashes: NDArray[np.uint64], weights: Any = None) -> None:
+        """Count ready 64-bit hashes (``uint64[n]``), well mixed in all bits, which then are the keys."""
+        if len(check_hashes(hashes)):
+            self._claim(HASHES)
+        super().add_hashes(hashes, weights)
+
+    def _add_one(self, key: Any, weight: int = 1) -> None:
+        """Count one key ``weight`` times; ``None`` is a null and is skipped."""
+        words = self._checked(integer("weight", weight), 1)
+        piece = self._hasher._one_piece(key)
+        if piece is not None:
+            self._take_piece(piece, words)
+
+    # Asking
+
+    def _slots_of(self, hashes: Any) -> Any:
+        out = np.empty(len(hashes), np.int64)
+        look_up(self._hashes, self._counters, U64(self._hashes.size // SLOTS), hashes, out)
+        return out
+
+    def _estimates(self, slots: Any) -> Any:
+        """Return the estimates for the keys of slots, int64[n]."""
+        return self._counters[slots].astype(np.int64)
+
+    def _read(self, hashes: Any, out: Any) -> None:
+        slots = self._slots_of(hashes)
+        there = slots >= 0
+        out[:] = 0
+        out[there] = self._estimates(slots[there])
+
+    def _kind(self) -> int:
+        return int(self._state[KIND])
+
+    def _named(self) -> Any:
+        """Return the slots of keys that can be named."""
+        return np.flatnonzero(self._counters)
+
+    def top(self, k: int) -> tuple[Any, NDArray[np.int64]]:
+        """Return the ``k`` keys of the highest estimates, all if there are fewer, and these: int64, falling.
+
+        Keys are an array of int64, uint64 or float64, or a list of ``str`` or ``bytes``. Those of equal
+        estimates are in the order of their hashes. O(capacity log capacity).
+        """
+        k = integer("k", k)
+        if k < 0:
+            raise ValueError(f"k={k} is below 0; it is a number of keys")
+        slots = self._named()
+        estimates = self._estimates(slots)
+        order = np.lexsort((self._hashes[slots], -estimates))[:k]
+        return self._keys_at(slots[order]), estimates[order]
+
+    def _keys_at(self, slots: Any) -> Any:
+        """Return the keys of slots."""
+        kind, hashes = self._kind(), self._hashes[slots]
+        if kind in {STRS, RAW}:
+            found = [self._text_at(int(start)) for start in self._texts[slots]]
+            return found if kind == RAW else [text.decode() for text in found]
+        if kind in {NOTHING, HASHES}:
+            return hashes if kind == HASHES else np.zeros(0, np.int64)
+        return xxh3_word_of(hashes, self.seed).view({INTS: "i8", WORDS: "u8", FLOATS: "f8"}[kind])
+
+    def _text_at(self, start: int) -> bytes:
+        size = int.from_bytes(self._arena[start : start + 8].tobytes(), "little")
+        return self._arena[start + 8 : start + 8 + size].tobytes()
+
+    # Merging and storing
+
+    def _size(self) -> dict[str, int]:
+        return {}  # texts may take what they need
+
+    def _parameters(self) -> dict[str, Any]:
+        return {"capacity": self.capacity, "seed": self.seed}
+
+    def _ordered(self) -> Any:
+        """Return the slots in use, by their hashes."""
+        slots = np.flatnonzero(self._counters)
+        return slots[np.argsort(self._hashes[slots])]
+
+    def _entries(self) -> tuple[Any, ...]:
+        """Return all keys by their hashes: these, counts, second numbers; and their texts."""
+        slots = self._ordered()
+        texts = [self._text_at(int(s)) for s in self._texts[slots]] if self._texts.size else []
+        beside = self._beside[slots] if self._BESIDE else self._beside
+        return self._hashes[slots], self._counters[slots], beside, texts
+
+    def _kept_state(self) -> Any:
+        """Return the words of the state that do not follow from the entries."""
+        state = self._state.copy()
+        state[list(self._DERIVED)] = 0
+        return state
+
+    def _payload(self) -> Any:
+        hashes, counts, beside, texts = self._entries()
+        sizes = np.fromiter(map(len, texts), np.uint64, len(texts))
+        parts = (self._kept_state(), hashes, counts, beside, sizes, np.frombuffer(b"".join(texts), np.uint8))
+        return np.concatenate([part.view(np.uint8) for part in parts])
+
+    @classmethod
+    def _restore(cls, parameters: Parameters, payload: memoryview) -> Self:
+        self = cls.__new__(cls)
+        capacity = parameters.integer("capacity", 1, MAX_CAPACITY)
+        reader = _Reader(payload)
+        state = reader.words(cls._WORDS)
+        used, kind = int(state[USED]), int(state[KIND])
+        if state[CAPACITY] != capacity or used > capacity or kind >= len(KINDS) or state[TOTAL] > MOST:
+            raise CorruptDataError(f"a state of {used} keys of kind {kind} is none of capacity {capacity}")
+        hashes, counts = reader.words(used), reader.words(used)
+        beside = reader.words(used if cls._BESIDE else 0)
+        sizes = reader.words(used if kind in {STRS, RAW} else 0)
+        texts = reader.texts(sizes, kind == STRS)
+        if (hashes[1:] <= hashes[:-1]).any() or (used and (counts.min() < 1 or counts.max() > MOST)):
+            raise CorruptDataError("the keys are not distinct and in order, each with a count")
+        self._begin(capacity, parameters.integer("seed", 0, (1 << 64) - 1))
+        self._put_entries(kind, hashes, counts, beside, texts)
+        self._state[:] = np.where(np.isin(np.arange(cls._WORDS), cls._DERIVED), self._state, state)
+        self._check_state()
+        return self
+
+    def _put_entries(self, kind: int, hashes: Any, counts: Any, beside: Any, texts: list[bytes]) -> None:
+        """Put distinct keys into the empty table."""
+        if kind != NOTHING:
+            self._claim(kind)
+        slots = np.empty(len(hashes), np.uint64)
+        fill(self._hashes, self._counters, self._beside, hashes, counts, beside, slots)
+        self._state[USED] = len(hashes)
+        if kind in {STRS, RAW}:
+            self._texts[slots] = FRESH | np.arange(len(slots), dtype=np.uint64)
+            self._keep(hashes, *flat(texts))
+
+    def _check_state(self) -> None:
+        """Refuse a state that no keys leave."""
+
+
+def flat(texts: list[bytes]) -> tuple[Any, Any, Any, int]:
+    """Return texts as bytes, offsets, rows and size."""
+    offsets = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=offsets[1:])
+    return np.frombuffer(b"".join(texts), np.uint8), offsets, np.arange(len(texts)), int(offsets[-1])
+
+
+class _Reader:
+    """Reads arrays from a payload, and no more than there is."""
+
+    def __init__(self, payload: memoryview) -> None:
+        self._rest = payload
+
+    def take(self, size: int) -> memoryview:
+        if size > len(self._rest):
+            raise CorruptDataError(f"{size - len(self._rest)} bytes are missing at the end")
+        part, self._rest = self._rest[:size], self._rest[size:]
+        return part
+
+    def words(self, n: int) -> Any:
+        return np.frombuffer(self.take(8 * n), "<u8").astype(np.uint64)
+
+    def texts(self, sizes: Any, decodable: bool) -> list[bytes]:
+        """Return texts of these sizes, which make up the rest."""
+        found = [bytes(self.take(int(size))) for size in sizes]
+        if self._rest:
+            raise CorruptDataError(f"{len(self._rest)} bytes are left over at the end")
+        if decodable:
+            try:
+                b"".join(found).decode()
+                for text in found:
+                    text.decode()
+            except UnicodeDecodeError as error:
+                raise CorruptDataError(f"a key is no UTF-8: {error}") from error
+        return found
+
+
+HASH_TABLE, BESIDE_TABLE, TEXT_TABLE, ARENA = (
+    place(HeavyHitters, slot) for slot in ("_hashes", "_beside", "_texts", "_arena")
+)

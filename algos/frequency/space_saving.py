@@ -1,0 +1,309 @@
+"""Space-Saving: a fixed number of counts, the least of which goes over to whatever key is new.
+
+Metwally, Agrawal, El Abbadi: Efficient computation of frequent and top-k elements in data streams, ICDT 2005.
+While there is room a new key begins at its weight. Then it takes the place of the key with the least count,
+and goes on from there::
+
+    count - error  <=  how often the key came  <=  count          error: the count it took over, or 0
+
+The counts sum to N, the sum of all weights, so the least of them is at most N / capacity: no error is larger,
+every key that came more often is there, and one that is not came at most so often. Of equal least counts the
+key of the lower hash goes. Merged sketches keep the bound (Agarwal et al.: Mergeable summaries, 2012).
+
+Who has the least count is found by a heap of the low counts: as they were when it was made, since those of
+frequent keys grow long past it, and looked at again when they come up. ``add`` is O(log capacity), O(1) for a
+key that is there. The table is in ``_entries.py``. Good for the top of a stream in the least space that has a
+guarantee; ``MisraGries`` is faster, and has the same in twice as much.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from algos._bits import U1, U2, U3, U64, borrowed
+from algos._fastcall import (
+    Method,
+    Native,
+    as_none,
+    bytes_of,
+    key_of,
+    place,
+    size_of,
+    slowly,
+    text_of,
+    uint64s_of,
+)
+from algos._jit import inlined, kernel
+from algos.errors import CorruptDataError
+from algos.frequency._counts import COUNTERS, STATE, TOTAL, U0
+from algos.frequency._entries import AHEAD, FRESH, close_gap, fetch, keep_text, rank, seek
+from algos.frequency._heavy import (
+    ARENA,
+    BESIDE_TABLE,
+    CAPACITY,
+    END,
+    FRESH_COUNT,
+    HASH_TABLE,
+    OWN,
+    TEXT_TABLE,
+    USED,
+    HeavyHitters,
+    counted_here,
+    has_room,
+)
+
+IN_HEAP, CEILING = OWN, OWN + 1
+"""Words of the state: how many keys the heap has, and the highest count that is surely in it."""
+_EIGHTH = U64(8)
+
+
+@inlined
+def _before(heap: Any, a: Any, b: Any) -> Any:
+    """Tell whether an item of the heap, a count and a hash, comes before another."""
+    if heap[a << U1] != heap[b << U1]:
+        return heap[a << U1] < heap[b << U1]
+    return heap[(a << U1) + U1] < heap[(b << U1) + U1]
+
+
+@inlined
+def _swap(heap: Any, a: Any, b: Any) -> None:
+    for k in range(U2):
+        heap[(a << U1) + k], heap[(b << U1) + k] = heap[(b << U1) + k], heap[(a << U1) + k]
+
+
+@inlined
+def _sift_down(heap: Any, size: Any, at: Any) -> None:
+    while True:
+        child = (at << U1) + U1
+        if child >= size:
+            return
+        if child + U1 < size and _before(heap, child + U1, child):
+            child += U1
+        if not _before(heap, child, at):
+            return
+        _swap(heap, at, child)
+        at = child
+
+
+@inlined
+def _collect(hashes: Any, counts: Any, heap: Any, state: Any) -> None:
+    """Make a heap of the lowest eighth of all counts, and those equal to its highest."""
+    ceiling, n = rank(counts, state[USED] // _EIGHTH + U1), U0
+    for slot in range(U64(counts.size)):
+        if counts[slot] - U1 < ceiling:
+            heap[n << U1], heap[(n << U1) + U1] = counts[slot], hashes[slot]
+            n += U1
+    for at in range(n >> U1, U0, -1):
+        _sift_down(heap, n, U64(at) - U1)
+    state[IN_HEAP], state[CEILING] = n, ceiling
+
+
+@inlined
+def _least(hashes: Any, counts: Any, heap: Any, state: Any, lines: Any) -> Any:
+    """Return the slot of the least count, which is then at the top of the heap as it is."""
+    while True:
+        if state[IN_HEAP] == U0:
+            _collect(hashes, counts, heap, state)
+        slot, _ = seek(hashes, counts, lines, heap[U1])
+        if counts[slot] == heap[U0]:
+            return slot
+        heap[U0] = counts[slot]
+        if counts[slot] > state[CEILING]:
+            _drop_top(heap, state)
+        else:
+            _sift_down(heap, state[IN_HEAP], U0)
+
+
+@inlined
+def _drop_top(heap: Any, state: Any) -> None:
+    last = state[IN_HEAP] - U1
+    heap[U0], heap[U1] = heap[last << U1], heap[(last << U1) + U1]
+    state[IN_HEAP] = last
+    _sift_down(heap, last, U0)
+
+
+@inlined
+def _replace_top(heap: Any, state: Any, count: Any, h: Any) -> None:
+    """Take the top out, and a new key in if its count is a low one."""
+    if count > state[CEILING]:
+        _drop_top(heap, state)
+    else:
+        heap[U0], heap[U1] = count, h
+        _sift_down(heap, state[IN_HEAP], U0)
+
+
+@inlined
+def _place_new(
+    hashes: Any, counts: Any, errors: Any, texts: Any, heap: Any, state: Any, lines: Any, h: Any, weight: Any
+) -> Any:
+    """Give a new key a count, if need be the least; return its slot."""
+    taken = U0
+    if state[USED] < state[CAPACITY]:
+        state[USED] += U1
+        state[IN_HEAP] = U0  # whatever there is of it lacks this key
+    else:
+        gap = _least(hashes, counts, heap, state, lines)
+        taken = counts[gap]
+        counts[gap] = U0
+        close_gap(hashes, counts, errors, texts, lines, gap)
+        _replace_top(heap, state, taken + weight, h)
+    slot, _ = seek(hashes, counts, lines, h)
+    hashes[slot], counts[slot], errors[slot] = h, taken + weight, taken
+    return slot
+
+
+@kernel
+def _count(
+    hashes: Any,
+    counts: Any,
+    errors: Any,
+    texts: Any,
+    heap: Any,
+    state: Any,
+    keys: Any,
+    weights: Any,
+    fresh: Any,
+) -> None:
+    hashes, counts, errors, texts = borrowed(hashes), borrowed(counts), borrowed(errors), borrowed(texts)
+    heap, state, lines, n = borrowed(heap), borrowed(state), U64(hashes.size) >> U3, U64(keys.size)
+    each, one, new = weights.size > 1, weights[0] if weights.size else U0, U0
+    for i in range(n):
+        if i + AHEAD < n:
+            fetch(hashes, counts, lines, keys[i + AHEAD])
+        weight = weights[i] if each else one
+        if weight == U0:
+            continue
+        slot, found = seek(hashes, counts, lines, keys[i])
+        if found:
+            counts[slot] += weight
+            continue
+        slot = _place_new(hashes, counts, errors, texts, heap, state, lines, keys[i], weight)
+        if texts.size:
+            texts[slot] = FRESH | i
+            fresh[new] = keys[i]
+            new += U1
+    state[FRESH_COUNT] = new
+
+
+@Native
+def _put(me: Any, arguments: Any, count: Any, names: Any) -> Any:
+    state, arena = uint64s_of(me, STATE), bytes_of(me, ARENA)
+    plain, h, weight = counted_here(me, arguments, count, names, state)
+    if not plain or not has_room(state, arena, arguments):
+        return slowly(me, "_add_one", arguments, count, names)
+    hashes, counts = uint64s_of(me, HASH_TABLE), uint64s_of(me, COUNTERS)
+    lines = U64(hashes.size) >> U3
+    slot, found = seek(hashes, counts, lines, h)
+    state[TOTAL] += weight
+    if found:
+        counts[slot] += weight
+        return as_none()
+    errors, texts, heap = uint64s_of(me, BESIDE_TABLE), uint64s_of(me, TEXT_TABLE), uint64s_of(me, _HEAP)
+    slot = _place_new(hashes, counts, errors, texts, heap, state, lines, h, weight)
+    if texts.size:
+        key = key_of(arguments, 0)
+        texts[slot] = state[END]
+        state[END] = keep_text(arena, state[END], text_of(key), U0, size_of(key))
+    return as_none()
+
+
+class SpaceSaving(HeavyHitters):
+    """The most frequent of all keys, by ``capacity`` counts: a Space-Saving summary.
+
+    An estimate is never too low, and too high by ``total / capacity`` at most; of a key without a count it
+    is 0. ``add`` is O(log capacity). Memory: 48 bytes for each of ``capacity``, and texts of twice as many.
+
+    >>> sketch = SpaceSaving(2)
+    >>> sketch.add_many(["a", "b", "a", "c"])
+    >>> sketch.top(2), sketch.error
+    ((['a', 'c'], array([2, 2])), 2)
+    """
+
+    __slots__ = ("_heap",)
+    _BESIDE, _WORDS = True, OWN + 2
+    _DERIVED = (*HeavyHitters._DERIVED, IN_HEAP, CEILING)
+
+    def __init__(self, capacity: int, *, seed: int = 0) -> None:
+        self._begin(capacity, seed)
+
+    add = Method(_put, "_add_one")
+
+    def _lay(self) -> None:
+        super()._lay()
+        self._heap = np.zeros(2 * self.capacity, np.uint64)
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the table, the heap and the keys' texts, in bytes."""
+        return super().nbytes + int(self._heap.nbytes)
+
+    @property
+    def error(self) -> int:
+        """The most that an estimate is too high by, and that a key without a count can have come."""
+        if len(self) < self.capacity:
+            return 0
+        return int(self._counters[self._counters > 0].min())
+
+    def _take_block(self, hashes: Any, weights: Any, fresh: Any) -> None:
+        table = self._hashes, self._counters, self._beside, self._texts, self._heap
+        _count(*table, self._state, hashes, weights, fresh)
+
+    def bounds_many(self, keys: Any) -> tuple[Any, Any]:
+        """Return for ``n`` keys how often each came at least, and at most: int64[n] twice. Nulls: 0."""
+        low, high, base = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], self.error
+        for piece in self._hasher.pieces(keys):
+            slots = self._slots_of(self._hasher.hashed(piece))
+            there = slots >= 0
+            counts = np.where(there, self._counters[slots], np.uint64(base)).astype(np.int64)
+            errors = np.where(there, self._beside[slots], np.uint64(base)).astype(np.int64)
+            whole = np.zeros((2, len(piece)), np.int64)
+            whole[:, slice(None) if piece.valid is None else piece.valid] = counts - errors, counts
+            low.append(whole[0])
+            high.append(whole[1])
+        return np.concatenate(low), np.concatenate(high)
+
+    def merge(self, other: SpaceSaving) -> None:
+        """Take in all that ``other`` counted: errors add up, and keep the bound of one sketch of everything.
+
+        A key that one of the two lacks may have come to it as often as its least count; of the sums the
+        ``capacity`` highest stay. Raises ``ValueError`` unless capacity and seed are the same, ``TypeError``
+        for keys of another kind.
+        """
+        self._check_mergeable(other)
+        self._room(other.total)
+        if len(other):
+            self._claim(other._kind())
+        hashes, counts, errors = _united(self, other)
+        kept = np.sort(np.lexsort((hashes, counts))[-self.capacity :])  # of equal counts the higher hashes
+        named = {**other._texts_by_hash(), **self._texts_by_hash()}
+        texts = [named[h] for h in hashes[kept].tolist()] if named else []
+        total = self.total + other.total
+        self._lay()
+        self._state[[IN_HEAP, END]] = 0
+        self._put_entries(self._kind(), hashes[kept], counts[kept], errors[kept], texts)
+        self._state[TOTAL] = total
+
+    def _texts_by_hash(self) -> dict[int, bytes]:
+        hashes, _, _, texts = self._entries()
+        return dict(zip(hashes.tolist(), texts, strict=False))
+
+    def _check_state(self) -> None:
+        used = self._counters > 0
+        if (self._beside[used] >= self._counters[used]).any() or self.error * self.capacity > self.total:
+            raise CorruptDataError("an error is larger than a count, or than a share of all weights, can be")
+
+
+def _united(a: SpaceSaving, b: SpaceSaving) -> tuple[Any, Any, Any]:
+    """Return all keys of two sketches, in order, with the sums of their counts and of their errors."""
+    hashes = np.union1d(*(sketch._hashes[sketch._counters > 0] for sketch in (a, b)))
+    counts, errors = np.zeros(len(hashes), np.uint64), np.zeros(len(hashes), np.uint64)
+    for sketch in (a, b):
+        slots, most = sketch._slots_of(hashes), np.uint64(sketch.error)
+        counts += np.where(slots >= 0, sketch._counters[slots], most)
+        errors += np.where(slots >= 0, sketch._beside[slots], most)
+    return hashes, counts, errors
+
+
+_HEAP = place(SpaceSaving, "_heap")
