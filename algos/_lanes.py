@@ -23,11 +23,16 @@ def _row(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return words
 
 
+def _everywhere(builder: Any, row: Any, word: Any) -> Any:
+    """Emit eight times the same word."""
+    one = builder.insert_element(ir.Constant(row, ir.Undefined), word, ir.IntType(32)(0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), SLOTS), [0] * SLOTS)
+    return builder.shuffle_vector(one, one, zeros)
+
+
 def _mask(builder: Any, sign: str, words: Any, word: Any) -> Any:
     """Emit which of eight words compare so with another: a bit each."""
-    one = builder.insert_element(ir.Constant(words.type, ir.Undefined), word, ir.IntType(32)(0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), SLOTS), [0] * SLOTS)
-    found = builder.icmp_unsigned(sign, words, builder.shuffle_vector(one, one, zeros))
+    found = builder.icmp_unsigned(sign, words, _everywhere(builder, words.type, word))
     return builder.bitcast(found, ir.IntType(SLOTS))
 
 
@@ -65,6 +70,29 @@ def at_most(typingctx: Any, table: Any, base: Any, word: Any) -> Any:
     return types.uint64(table, types.uint64, types.uint64), codegen
 
 
+def _lowest(builder: Any, words: Any) -> Any:
+    """Emit the least of eight words."""
+    reduce = ir.FunctionType(ir.IntType(64), [words.type])
+    name = f"llvm.vector.reduce.umin.v{SLOTS}i64"
+    return builder.call(cgutils.get_or_insert_function(builder.module, reduce, name), [words])
+
+
+def _lowest_after_twin(table: Any, base: Any, below: Any) -> Any:
+    with np.errstate(over="ignore"):
+        return (table[int(base) : int(base) + SLOTS] - below).min()
+
+
+@primitive(_lowest_after_twin)
+def lowest_after(typingctx: Any, table: Any, base: Any, below: Any) -> Any:
+    """Return the least of the eight words from ``base`` on, each less ``below``: what was less wraps."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        words = _row(context, builder, signature, args)
+        return _lowest(builder, builder.sub(words, _everywhere(builder, words.type, args[2])))
+
+    return types.uint64(table, types.uint64, types.uint64), codegen
+
+
 def _least_twin(table: Any, base: Any) -> Any:
     return U64(np.argmin(table[int(base) : int(base) + SLOTS]))
 
@@ -75,10 +103,7 @@ def least(typingctx: Any, table: Any, base: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         words = _row(context, builder, signature, args)
-        reduce = ir.FunctionType(ir.IntType(64), [words.type])
-        name = f"llvm.vector.reduce.umin.v{SLOTS}i64"
-        lowest = builder.call(cgutils.get_or_insert_function(builder.module, reduce, name), [words])
-        found = _mask(builder, "==", words, lowest)
+        found = _mask(builder, "==", words, _lowest(builder, words))
         return builder.zext(builder.cttz(found, ir.IntType(1)(1)), ir.IntType(64))
 
     return types.uint64(table, types.uint64), codegen

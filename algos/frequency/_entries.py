@@ -72,22 +72,39 @@ def move(hashes: Any, counts: Any, beside: Any, texts: Any, source: Any, target:
 
 
 @inlined
-def close_gap(hashes: Any, counts: Any, beside: Any, texts: Any, lines: Any, gap: Any) -> None:
-    """Fill a slot just emptied of a line that was full, from the lines behind, as long as that makes gaps."""
+def of_least_hash(hashes: Any, base: Any, chosen: Any) -> Any:
+    """Return the slot of the least hash of those chosen in a line: whichever slots its keys are in."""
+    slot = base + trailing_zeros(chosen)
+    chosen &= chosen - U1
+    while chosen != U0:
+        other = base + trailing_zeros(chosen)
+        slot = other if hashes[other] < hashes[slot] else slot
+        chosen &= chosen - U1
+    return slot
+
+
+@inlined
+def close_gap(hashes: Any, counts: Any, beside: Any, texts: Any, lines: Any, gap: Any) -> Any:
+    """Fill a slot just emptied of a line that was full, from the lines behind, as long as that makes gaps.
+
+    Return the line of the last gap.
+    """
     line = gap >> U3
     if equal(counts, line << U3, U0) != U1 << (gap & U64(7)):
-        return  # nobody ever went past it
+        return line  # nobody ever went past it
     at, passed = next_line(line, lines), U1
     while True:
-        full = equal(counts, at << U3, U0) == U0
-        for slot in range(at << U3, (at + U1) << U3):
+        full, fits = equal(counts, at << U3, U0) == U0, U0
+        for k in range(U64(SLOTS)):
             # How many lines a key is behind its own; it went past the gap if they are no fewer than these.
-            if counts[slot] != U0 and _distance(hashes[slot], at, lines) >= passed:
-                move(hashes, counts, beside, texts, slot, gap)
-                gap, passed = slot, U0
-                break
+            slot = (at << U3) + k
+            fits |= U64(counts[slot] != U0 and _distance(hashes[slot], at, lines) >= passed) << k
+        if fits != U0:
+            slot = of_least_hash(hashes, at << U3, fits)
+            move(hashes, counts, beside, texts, slot, gap)
+            gap, passed = slot, U0
         if not full:
-            return
+            return gap >> U3
         at, passed = next_line(at, lines), passed + U1
 
 

@@ -280,7 +280,7 @@ class HeavyHitters(Counts):
         return slots[np.argsort(self._hashes[slots])]
 
     def _entries(self) -> tuple[Any, ...]:
-        """Return all keys by their hashes: these, counts, second numbers; and their texts."""
+        """Return all keys in their order: hashes, counts, second numbers; and their texts."""
         slots = self._ordered()
         texts = [self._text_at(int(s)) for s in self._texts[slots]] if self._texts.size else []
         beside = self._beside[slots] if self._BESIDE else self._beside
@@ -311,8 +311,8 @@ class HeavyHitters(Counts):
         beside = reader.words(used if cls._BESIDE else 0)
         sizes = reader.words(used if kind in {STRS, RAW} else 0)
         texts = reader.texts(sizes, kind == STRS)
-        if (hashes[1:] <= hashes[:-1]).any() or (used and (counts.min() < 1 or counts.max() > MOST)):
-            raise CorruptDataError("the keys are not distinct and in order, each with a count")
+        if len(np.unique(hashes)) != used or (used and (counts.min() < 1 or counts.max() > MOST)):
+            raise CorruptDataError("the keys are not distinct, each with a count")
         self._begin(capacity, parameters.integer("seed", 0, (1 << 64) - 1))
         self._put_entries(kind, hashes, counts, beside, texts)
         self._state[:] = np.where(np.isin(np.arange(cls._WORDS), cls._DERIVED), self._state, state)

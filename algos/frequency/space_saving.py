@@ -7,13 +7,12 @@ and goes on from there::
     count - error  <=  how often the key came  <=  count          error: the count it took over, or 0
 
 The counts sum to N, the sum of all weights, so the least of them is at most N / capacity: no error is larger,
-every key that came more often is there, and one that is not came at most so often. Of equal least counts the
-key of the lower hash goes. Merged sketches keep the bound (Agarwal et al.: Mergeable summaries, 2012).
+every key that came more often is there, and one that is not came at most so often. Of equal least counts
+one goes by chance. Merged sketches keep the bound (Agarwal et al.: Mergeable summaries, 2012).
 
-Who has the least count is found by a heap of the low counts: as they were when it was made, since those of
-frequent keys grow long past it, and looked at again when they come up. ``add`` is O(log capacity), O(1) for a
-key that is there. The table is in ``_entries.py``. Good for the top of a stream in the least space that has a
-guarantee; ``MisraGries`` is faster, and has the same in twice as much.
+The table is in ``_entries.py``; once it is full, a tree of minima (``_lows.py``) tells the least count,
+whatever the weights. ``add`` is O(log capacity), and O(1) for frequent keys. Good for the top of a stream in
+the least space that has a guarantee; ``MisraGries`` is faster, and has the same in twice as much.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import U1, U2, U3, U64, borrowed
+from algos._bits import U1, U3, U64, borrowed
 from algos._fastcall import (
     Method,
     Native,
@@ -36,9 +35,10 @@ from algos._fastcall import (
     uint64s_of,
 )
 from algos._jit import inlined, kernel
+from algos._lanes import SLOTS, equal
 from algos.errors import CorruptDataError
 from algos.frequency._counts import COUNTERS, STATE, TOTAL, U0
-from algos.frequency._entries import AHEAD, FRESH, close_gap, fetch, keep_text, rank, seek
+from algos.frequency._entries import AHEAD, FRESH, close_gap, fetch, keep_text, next_line, of_least_hash, seek
 from algos.frequency._heavy import (
     ARENA,
     BESIDE_TABLE,
@@ -46,111 +46,55 @@ from algos.frequency._heavy import (
     END,
     FRESH_COUNT,
     HASH_TABLE,
-    OWN,
     TEXT_TABLE,
     USED,
     HeavyHitters,
     counted_here,
     has_room,
 )
-
-IN_HEAP, CEILING = OWN, OWN + 1
-"""Words of the state: how many keys the heap has, and the highest count that is surely in it."""
-_EIGHTH = U64(8)
+from algos.frequency._lows import least_line, plant, tree_for, update
 
 
 @inlined
-def _before(heap: Any, a: Any, b: Any) -> Any:
-    """Tell whether an item of the heap, a count and a hash, comes before another."""
-    if heap[a << U1] != heap[b << U1]:
-        return heap[a << U1] < heap[b << U1]
-    return heap[(a << U1) + U1] < heap[(b << U1) + U1]
+def _grow(counts: Any, tree: Any, state: Any, slot: Any, weight: Any) -> None:
+    """Raise the count of a key that is there."""
+    before = counts[slot]
+    counts[slot] = before + weight
+    if state[USED] == state[CAPACITY] and tree[tree[1] + (slot >> U3)] == before - U1:
+        update(tree, counts, slot >> U3)
 
 
 @inlined
-def _swap(heap: Any, a: Any, b: Any) -> None:
-    for k in range(U2):
-        heap[(a << U1) + k], heap[(b << U1) + k] = heap[(b << U1) + k], heap[(a << U1) + k]
-
-
-@inlined
-def _sift_down(heap: Any, size: Any, at: Any) -> None:
-    while True:
-        child = (at << U1) + U1
-        if child >= size:
-            return
-        if child + U1 < size and _before(heap, child + U1, child):
-            child += U1
-        if not _before(heap, child, at):
-            return
-        _swap(heap, at, child)
-        at = child
-
-
-@inlined
-def _collect(hashes: Any, counts: Any, heap: Any, state: Any) -> None:
-    """Make a heap of the lowest eighth of all counts, and those equal to its highest."""
-    ceiling, n = rank(counts, state[USED] // _EIGHTH + U1), U0
-    for slot in range(U64(counts.size)):
-        if counts[slot] - U1 < ceiling:
-            heap[n << U1], heap[(n << U1) + U1] = counts[slot], hashes[slot]
-            n += U1
-    for at in range(n >> U1, U0, -1):
-        _sift_down(heap, n, U64(at) - U1)
-    state[IN_HEAP], state[CEILING] = n, ceiling
-
-
-@inlined
-def _least(hashes: Any, counts: Any, heap: Any, state: Any, lines: Any) -> Any:
-    """Return the slot of the least count, which is then at the top of the heap as it is."""
-    while True:
-        if state[IN_HEAP] == U0:
-            _collect(hashes, counts, heap, state)
-        slot, _ = seek(hashes, counts, lines, heap[U1])
-        if counts[slot] == heap[U0]:
-            return slot
-        heap[U0] = counts[slot]
-        if counts[slot] > state[CEILING]:
-            _drop_top(heap, state)
-        else:
-            _sift_down(heap, state[IN_HEAP], U0)
-
-
-@inlined
-def _drop_top(heap: Any, state: Any) -> None:
-    last = state[IN_HEAP] - U1
-    heap[U0], heap[U1] = heap[last << U1], heap[(last << U1) + U1]
-    state[IN_HEAP] = last
-    _sift_down(heap, last, U0)
-
-
-@inlined
-def _replace_top(heap: Any, state: Any, count: Any, h: Any) -> None:
-    """Take the top out, and a new key in if its count is a low one."""
-    if count > state[CEILING]:
-        _drop_top(heap, state)
-    else:
-        heap[U0], heap[U1] = count, h
-        _sift_down(heap, state[IN_HEAP], U0)
+def _evict(hashes: Any, counts: Any, errors: Any, texts: Any, tree: Any, lines: Any, h: Any) -> Any:
+    """Take the key of the least count out, for one of this hash; return that count."""
+    line = least_line(tree, h)
+    taken = tree[tree[1] + line] + U1
+    gap = of_least_hash(hashes, line << U3, equal(counts, line << U3, taken))
+    counts[gap] = U0
+    last = close_gap(hashes, counts, errors, texts, lines, gap)
+    while line != last:
+        update(tree, counts, line)
+        line = next_line(line, lines)
+    update(tree, counts, last)
+    return taken
 
 
 @inlined
 def _place_new(
-    hashes: Any, counts: Any, errors: Any, texts: Any, heap: Any, state: Any, lines: Any, h: Any, weight: Any
+    hashes: Any, counts: Any, errors: Any, texts: Any, tree: Any, state: Any, lines: Any, h: Any, weight: Any
 ) -> Any:
     """Give a new key a count, if need be the least; return its slot."""
-    taken = U0
-    if state[USED] < state[CAPACITY]:
-        state[USED] += U1
-        state[IN_HEAP] = U0  # whatever there is of it lacks this key
-    else:
-        gap = _least(hashes, counts, heap, state, lines)
-        taken = counts[gap]
-        counts[gap] = U0
-        close_gap(hashes, counts, errors, texts, lines, gap)
-        _replace_top(heap, state, taken + weight, h)
+    taken, full = U0, state[USED] == state[CAPACITY]
+    if full:
+        taken = _evict(hashes, counts, errors, texts, tree, lines, h)
     slot, _ = seek(hashes, counts, lines, h)
     hashes[slot], counts[slot], errors[slot] = h, taken + weight, taken
+    if full:
+        update(tree, counts, slot >> U3)
+    else:
+        state[USED] += U1
+        if state[USED] == state[CAPACITY]:
+            plant(tree, counts)
     return slot
 
 
@@ -160,14 +104,14 @@ def _count(
     counts: Any,
     errors: Any,
     texts: Any,
-    heap: Any,
+    tree: Any,
     state: Any,
     keys: Any,
     weights: Any,
     fresh: Any,
 ) -> None:
     hashes, counts, errors, texts = borrowed(hashes), borrowed(counts), borrowed(errors), borrowed(texts)
-    heap, state, lines, n = borrowed(heap), borrowed(state), U64(hashes.size) >> U3, U64(keys.size)
+    tree, state, lines, n = borrowed(tree), borrowed(state), U64(hashes.size) >> U3, U64(keys.size)
     each, one, new = weights.size > 1, weights[0] if weights.size else U0, U0
     for i in range(n):
         if i + AHEAD < n:
@@ -177,9 +121,9 @@ def _count(
             continue
         slot, found = seek(hashes, counts, lines, keys[i])
         if found:
-            counts[slot] += weight
+            _grow(counts, tree, state, slot, weight)
             continue
-        slot = _place_new(hashes, counts, errors, texts, heap, state, lines, keys[i], weight)
+        slot = _place_new(hashes, counts, errors, texts, tree, state, lines, keys[i], weight)
         if texts.size:
             texts[slot] = FRESH | i
             fresh[new] = keys[i]
@@ -196,12 +140,13 @@ def _put(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     hashes, counts = uint64s_of(me, HASH_TABLE), uint64s_of(me, COUNTERS)
     lines = U64(hashes.size) >> U3
     slot, found = seek(hashes, counts, lines, h)
+    tree = uint64s_of(me, _TREE)
     state[TOTAL] += weight
     if found:
-        counts[slot] += weight
+        _grow(counts, tree, state, slot, weight)
         return as_none()
-    errors, texts, heap = uint64s_of(me, BESIDE_TABLE), uint64s_of(me, TEXT_TABLE), uint64s_of(me, _HEAP)
-    slot = _place_new(hashes, counts, errors, texts, heap, state, lines, h, weight)
+    errors, texts = uint64s_of(me, BESIDE_TABLE), uint64s_of(me, TEXT_TABLE)
+    slot = _place_new(hashes, counts, errors, texts, tree, state, lines, h, weight)
     if texts.size:
         key = key_of(arguments, 0)
         texts[slot] = state[END]
@@ -213,7 +158,7 @@ class SpaceSaving(HeavyHitters):
     """The most frequent of all keys, by ``capacity`` counts: a Space-Saving summary.
 
     An estimate is never too low, and too high by ``total / capacity`` at most; of a key without a count it
-    is 0. ``add`` is O(log capacity). Memory: 48 bytes for each of ``capacity``, and texts of twice as many.
+    is 0. ``add`` is O(log capacity). Memory: 36 bytes for each of ``capacity``, and texts of twice as many.
 
     >>> sketch = SpaceSaving(2)
     >>> sketch.add_many(["a", "b", "a", "c"])
@@ -221,9 +166,8 @@ class SpaceSaving(HeavyHitters):
     ((['a', 'c'], array([2, 2])), 2)
     """
 
-    __slots__ = ("_heap",)
-    _BESIDE, _WORDS = True, OWN + 2
-    _DERIVED = (*HeavyHitters._DERIVED, IN_HEAP, CEILING)
+    __slots__ = ("_tree",)
+    _BESIDE = True
 
     def __init__(self, capacity: int, *, seed: int = 0) -> None:
         self._begin(capacity, seed)
@@ -232,12 +176,12 @@ class SpaceSaving(HeavyHitters):
 
     def _lay(self) -> None:
         super()._lay()
-        self._heap = np.zeros(2 * self.capacity, np.uint64)
+        self._tree = tree_for(self._hashes.size // SLOTS)
 
     @property
     def nbytes(self) -> int:
-        """The size of the table, the heap and the keys' texts, in bytes."""
-        return super().nbytes + int(self._heap.nbytes)
+        """The size of the table, the tree and the keys' texts, in bytes."""
+        return super().nbytes + int(self._tree.nbytes)
 
     @property
     def error(self) -> int:
@@ -247,7 +191,7 @@ class SpaceSaving(HeavyHitters):
         return int(self._counters[self._counters > 0].min())
 
     def _take_block(self, hashes: Any, weights: Any, fresh: Any) -> None:
-        table = self._hashes, self._counters, self._beside, self._texts, self._heap
+        table = self._hashes, self._counters, self._beside, self._texts, self._tree
         _count(*table, self._state, hashes, weights, fresh)
 
     def bounds_many(self, keys: Any) -> tuple[Any, Any]:
@@ -281,13 +225,25 @@ class SpaceSaving(HeavyHitters):
         texts = [named[h] for h in hashes[kept].tolist()] if named else []
         total = self.total + other.total
         self._lay()
-        self._state[[IN_HEAP, END]] = 0
+        self._state[END] = 0
         self._put_entries(self._kind(), hashes[kept], counts[kept], errors[kept], texts)
         self._state[TOTAL] = total
+
+    def _ordered(self) -> Any:
+        """Return the slots in use in an order in which keys put in come to be in the lines they are in."""
+        used = self._counters.reshape(-1, SLOTS) > 0
+        after = int(np.argmin(used.all(axis=1))) + 1  # a line with room: nobody went past it
+        slots = np.flatnonzero(self._counters)
+        return slots[np.lexsort((self._hashes[slots], (slots // SLOTS - after) % len(used)))]
 
     def _texts_by_hash(self) -> dict[int, bytes]:
         hashes, _, _, texts = self._entries()
         return dict(zip(hashes.tolist(), texts, strict=False))
+
+    def _put_entries(self, kind: int, hashes: Any, counts: Any, beside: Any, texts: list[bytes]) -> None:
+        super()._put_entries(kind, hashes, counts, beside, texts)
+        if len(self) == self.capacity:
+            plant(self._tree, self._counters)
 
     def _check_state(self) -> None:
         used = self._counters > 0
@@ -306,4 +262,4 @@ def _united(a: SpaceSaving, b: SpaceSaving) -> tuple[Any, Any, Any]:
     return hashes, counts, errors
 
 
-_HEAP = place(SpaceSaving, "_heap")
+_TREE = place(SpaceSaving, "_tree")
