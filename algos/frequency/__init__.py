@@ -46,6 +46,12 @@ VARIANTS: tuple[Variant, ...] = (
         properties=frozenset({"mergeable"}),
     ),
     Variant(
+        name="CuckooHeavyKeeper",
+        target="algos.frequency.cuckoo_heavy_keeper:CuckooHeavyKeeper",
+        paper="Ngo, Papatriantafilou: Cuckoo Heavy Keeper, PVLDB 18, 2025",
+        topics=("4.10", "7.3", "29.7", "29.10"),
+    ),
+    Variant(
         name="MorrisCounters",
         target="algos.frequency.morris:MorrisCounters",
         paper="Morris: Counting large numbers of events in small registers, CACM 1978",

@@ -193,15 +193,12 @@ def keep_text(arena: Any, end: Any, text: Any, start: Any, size: Any) -> Any:
 
 
 @kernel
-def settle(texts: Any, slots: Any, data: Any, offsets: Any, rows: Any, arena: Any, end: Any) -> Any:
-    """Copy the texts of slots, -1 for none, that are still in the batch; return the arena's end."""
+def settle(texts: Any, slots: Any, data: Any, starts: Any, sizes: Any, arena: Any, end: Any) -> Any:
+    """Copy the texts of slots to the arena; return its end."""
     end = U64(end)
     for i in range(slots.size):
-        if slots[i] >= 0 and texts[slots[i]] & FRESH != U0:
-            row = rows[texts[slots[i]] ^ FRESH]
-            start = U64(offsets[row])
-            texts[slots[i]] = end
-            end = keep_text(arena, end, data, start, U64(offsets[row + 1]) - start)
+        texts[slots[i]] = end
+        end = keep_text(arena, end, data, U64(starts[i]), U64(sizes[i]))
     return end
 
 

@@ -16,7 +16,7 @@ from algos.errors import CorruptDataError
 from algos.frequency._counts import MOST, TOTAL, U0, Counts, counted_alone
 from algos.frequency._entries import FRESH, compact, fill, lines_for, live_bytes, look_up, settle
 from algos.hashing._keyed import check_hashes, house_hasher
-from algos.hashing.keys import Dictionary, Text
+from algos.hashing.keys import CHUNK, Dictionary, Text
 from algos.hashing.xxh3 import xxh3_word_of
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from algos._state import Parameters
     from algos.hashing.keys import Piece
 
-KIND, END, USED, CAPACITY, FRESH_COUNT, OWN = range(TOTAL + 1, TOTAL + 7)
-"""Words of the state: what keys are; where the arena of texts ends; how many keys there are, and may be; how
-many have their text in the batch; and where the words of a variant begin."""
+KIND, END, USED, CAPACITY, ROW, NEW, OWN = range(TOTAL + 1, TOTAL + 8)
+"""Words of the state: what keys are; where the arena of texts ends; how many keys there are, and may be; of a
+batch the number of its next key, and how many new ones are listed; and where the words of a variant begin."""
 NOTHING, INTS, WORDS, FLOATS, STRS, RAW, HASHES = range(7)
 KINDS = ("", "int", "uint64", "float", "str", "bytes", "ready hash")
 MAX_CAPACITY = 1 << 28
-_NO_TEXTS = np.zeros(0, np.uint64)
+_NO_WORDS = np.zeros(0, np.uint64)
 
 
 def check_capacity(capacity: Any) -> int:
@@ -43,23 +43,30 @@ def check_capacity(capacity: Any) -> int:
 
 
 class Texts:
-    """The texts of a piece of keys: bytes, and by block offsets, rows, and how many bytes these have."""
+    """The texts of those keys of a piece that are not null, by their numbers."""
 
-    __slots__ = ("_indices", "_of", "data", "offsets")
+    __slots__ = ("_offsets", "_rows", "data")
 
     def __init__(self, piece: Piece) -> None:
-        self._indices = piece.indices if isinstance(piece, Dictionary) else None
-        values: Any = piece.values if isinstance(piece, Dictionary) else piece
-        self._of, self.data = values.offsets, values.data
-        self.offsets = np.asarray(self._of, np.int64) if self._indices is not None else None
+        rows = piece.indices if isinstance(piece, Dictionary) else None
+        if piece.valid is not None:
+            kept = np.flatnonzero(piece.valid)
+            rows = kept if rows is None else rows[kept]
+        texts: Any = piece.values if isinstance(piece, Dictionary) else piece
+        self._rows, self._offsets, self.data = rows, texts.offsets, texts.data
 
-    def block(self, lo: int, hi: int, kept: Any) -> tuple[Any, Any, Any, int]:
-        """Return these of the keys ``lo..hi`` that are kept."""
-        if self._indices is None:
-            offsets = np.asarray(self._of[lo : hi + 1], np.int64)
-            return self.data, offsets, np.arange(hi - lo)[kept], int(offsets[-1] - offsets[0])
-        rows = np.asarray(self._indices[lo:hi], np.int64)[kept]
-        return self.data, self.offsets, rows, int((self.offsets[rows + 1] - self.offsets[rows]).sum())
+    @classmethod
+    def of(cls, texts: list[bytes]) -> Self:
+        """Return texts as those of a piece."""
+        ends = np.zeros(len(texts) + 1, np.int64)
+        np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=ends[1:])
+        return cls(Text(np.frombuffer(b"".join(texts), np.uint8), ends))
+
+    def spans(self, numbers: Any) -> tuple[Any, Any]:
+        """Return where in ``data`` texts begin, and their sizes."""
+        rows = numbers if self._rows is None else self._rows[numbers]
+        starts = self._offsets[rows].astype(np.int64)
+        return starts, self._offsets[rows + 1].astype(np.int64) - starts
 
 
 def kind_of_piece(piece: Piece) -> int:
@@ -98,7 +105,7 @@ class HeavyHitters(Counts):
     _BESIDE = False
     """Whether a key has a second number."""
     _WORDS = OWN
-    _DERIVED: ClassVar[tuple[int, ...]] = (END, FRESH_COUNT)
+    _DERIVED: ClassVar[tuple[int, ...]] = (END, ROW, NEW)
     """Words of the state that follow from the keys."""
     capacity: int
 
@@ -120,7 +127,7 @@ class HeavyHitters(Counts):
     def _hold_texts(self) -> None:
         """Have a place for the text of each slot, if keys are texts."""
         slots = self._hashes.size if self._kind() in {STRS, RAW} else 0
-        self._texts = aligned_zeros(slots, np.uint64) if slots else _NO_TEXTS
+        self._texts = aligned_zeros(slots, np.uint64) if slots else _NO_WORDS
 
     @staticmethod
     def _lines(capacity: int) -> int:
@@ -139,8 +146,8 @@ class HeavyHitters(Counts):
     # Adding
 
     @abstractmethod
-    def _take_block(self, hashes: Any, weights: Any, fresh: Any) -> None:
-        """Count ready hashes with a weight each, or one for all; list the new in ``fresh`` if it has room."""
+    def _take_block(self, hashes: Any, weights: Any, new: Any) -> None:
+        """Count ready hashes with a weight each, or one for all; list the new in ``new`` if it has room."""
 
     def _claim(self, kind: int) -> None:
         """Begin with keys of a kind, or refuse those of another."""
@@ -165,30 +172,34 @@ class HeavyHitters(Counts):
         if not len(piece) or (piece.valid is not None and not piece.valid.any()):
             return
         self._claim(kind_of_piece(piece))
-        texts = Texts(piece) if self._texts.size else None
-        for lo, hashes in self._hasher.chunks(piece):
-            hi = lo + len(hashes)
-            kept = slice(None) if piece.valid is None else piece.valid[lo:hi]
-            given = weights if weights.size == 1 else weights[lo:hi][kept]
-            self._take_keys(hashes[kept], given, texts and texts.block(lo, hi, kept))
+        if not self._texts.size:
+            for hashes, given in self._blocks_of(piece, None if weights.size == 1 else weights):
+                self._take(hashes, weights if given is None else given)
+            return
+        self._state[[ROW, NEW]] = 0
+        new = np.empty(len(piece) if len(piece) <= CHUNK else 0, np.uint64)
+        try:
+            for hashes, given in self._blocks_of(piece, None if weights.size == 1 else weights):
+                self._take(hashes, weights if given is None else given, new)
+                self._state[ROW] += np.uint64(len(hashes))
+        finally:  # nothing may refer to the batch any more
+            self._keep(Texts(piece), new[: int(self._state[NEW])] if new.size else None)
 
-    def _take_keys(self, hashes: Any, weights: Any, texts: Any) -> None:
-        """Count hashes, of which ``texts`` has bytes, offsets, rows and size."""
+    def _take(self, hashes: Any, weights: Any, new: Any = _NO_WORDS) -> None:
         sums = self._gain(len(hashes), weights)
-        fresh = np.empty(len(hashes) if texts else 0, np.uint64)
-        self._state[FRESH_COUNT] = 0
-        self._take_block(hashes, weights, fresh)
+        self._take_block(hashes, weights, new)
         self._note(sums)
-        if texts:
-            self._keep(fresh[: int(self._state[FRESH_COUNT])], *texts)
 
-    def _keep(self, new: Any, data: Any, offsets: Any, rows: Any, size: int) -> None:
-        """Copy the texts of new keys, given by their hashes, that are still there, out of a batch."""
-        need = size + 8 * len(rows)
+    def _keep(self, texts: Texts, new: Any) -> None:
+        """Copy the texts of keys that came with a batch, which are listed by their hashes, or are not."""
+        slots = self._named() if new is None else self._named_slots_of(new)
+        slots = np.unique(slots[(slots >= 0) & (self._texts[slots] >= FRESH)])
+        starts, sizes = texts.spans((self._texts[slots] ^ FRESH).astype(np.int64))
+        need = int(sizes.sum()) + 8 * len(sizes)
         if int(self._state[END]) + need > self._arena.size:
             self._clear_up(need)
-        slots, end = self._slots_of(new), self._state[END]
-        self._state[END] = settle(self._texts, slots, data, offsets, rows, self._arena, end)
+        end = self._state[END]
+        self._state[END] = settle(self._texts, slots, texts.data, starts, sizes, self._arena, end)
 
     def _clear_up(self, need: int) -> None:
         """Move all texts but the new ones to an arena with room for what comes."""
@@ -199,7 +210,7 @@ class HeavyHitters(Counts):
 
     def _count(self, hashes: Any, weights: Any, total: int) -> None:
         del total
-        self._take_block(hashes, weights, _NO_TEXTS)
+        self._take_block(hashes, weights, _NO_WORDS)
 
     def add_hashes(self, hashes: NDArray[np.uint64], weights: Any = None) -> None:
         """Count ready 64-bit hashes (``uint64[n]``), well mixed in all bits, which then are the keys."""
@@ -220,6 +231,10 @@ class HeavyHitters(Counts):
         out = np.empty(len(hashes), np.int64)
         look_up(self._hashes, self._counters, U64(self._hashes.size // SLOTS), hashes, out)
         return out
+
+    def _named_slots_of(self, hashes: Any) -> Any:
+        """Return the slots of keys that can be named, and -1 for others."""
+        return self._slots_of(hashes)
 
     def _estimates(self, slots: Any) -> Any:
         """Return the estimates for the keys of slots, int64[n]."""
@@ -302,46 +317,39 @@ class HeavyHitters(Counts):
     def _restore(cls, parameters: Parameters, payload: memoryview) -> Self:
         self = cls.__new__(cls)
         capacity = parameters.integer("capacity", 1, MAX_CAPACITY)
-        reader = _Reader(payload)
-        state = reader.words(cls._WORDS)
-        used, kind = int(state[USED]), int(state[KIND])
-        if state[CAPACITY] != capacity or used > capacity or kind >= len(KINDS) or state[TOTAL] > MOST:
-            raise CorruptDataError(f"a state of {used} keys of kind {kind} is none of capacity {capacity}")
+        self._begin(capacity, parameters.integer("seed", 0, (1 << 64) - 1))
+        reader = Reader(payload)
+        kind = reader.state(self._state, cls._DERIVED)
+        used = int(self._state[USED])
         hashes, counts = reader.words(used), reader.words(used)
         beside = reader.words(used if cls._BESIDE else 0)
         sizes = reader.words(used if kind in {STRS, RAW} else 0)
         texts = reader.texts(sizes, kind == STRS)
         if len(np.unique(hashes)) != used or (used and (counts.min() < 1 or counts.max() > MOST)):
             raise CorruptDataError("the keys are not distinct, each with a count")
-        self._begin(capacity, parameters.integer("seed", 0, (1 << 64) - 1))
-        self._put_entries(kind, hashes, counts, beside, texts)
-        self._state[:] = np.where(np.isin(np.arange(cls._WORDS), cls._DERIVED), self._state, state)
+        self._put_entries(hashes, counts, beside, texts)
         self._check_state()
         return self
 
-    def _put_entries(self, kind: int, hashes: Any, counts: Any, beside: Any, texts: list[bytes]) -> None:
+    def _put_entries(self, hashes: Any, counts: Any, beside: Any, texts: list[bytes]) -> None:
         """Put distinct keys into the empty table."""
-        if kind != NOTHING:
-            self._claim(kind)
         slots = np.empty(len(hashes), np.uint64)
         fill(self._hashes, self._counters, self._beside, hashes, counts, beside, slots)
         self._state[USED] = len(hashes)
-        if kind in {STRS, RAW}:
+        self._put_texts(slots, texts)
+
+    def _put_texts(self, slots: Any, texts: list[bytes]) -> None:
+        """Keep the texts of these slots, if keys are texts."""
+        self._hold_texts()
+        if self._texts.size:
             self._texts[slots] = FRESH | np.arange(len(slots), dtype=np.uint64)
-            self._keep(hashes, *flat(texts))
+            self._keep(Texts.of(texts), None)
 
     def _check_state(self) -> None:
         """Refuse a state that no keys leave."""
 
 
-def flat(texts: list[bytes]) -> tuple[Any, Any, Any, int]:
-    """Return texts as bytes, offsets, rows and size."""
-    offsets = np.zeros(len(texts) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=offsets[1:])
-    return np.frombuffer(b"".join(texts), np.uint8), offsets, np.arange(len(texts)), int(offsets[-1])
-
-
-class _Reader:
+class Reader:
     """Reads arrays from a payload, and no more than there is."""
 
     def __init__(self, payload: memoryview) -> None:
@@ -352,6 +360,18 @@ class _Reader:
             raise CorruptDataError(f"{size - len(self._rest)} bytes are missing at the end")
         part, self._rest = self._rest[:size], self._rest[size:]
         return part
+
+    def state(self, into: Any, derived: tuple[int, ...]) -> int:
+        """Read the words of a state of the same capacity, but the derived ones; return the kind of keys."""
+        words = self.words(len(into))
+        used, kind = int(words[USED]), int(words[KIND])
+        if words[CAPACITY] != into[CAPACITY] or used > int(into[CAPACITY]) or words[TOTAL] > MOST:
+            raise CorruptDataError(f"{used} keys of {words[TOTAL]} in all are more than there can be")
+        if kind >= len(KINDS) or (used and not kind):
+            raise CorruptDataError(f"keys are of no kind {kind}")
+        kept = np.isin(np.arange(len(into)), derived, invert=True)
+        into[kept] = words[kept]
+        return kind
 
     def words(self, n: int) -> Any:
         return np.frombuffer(self.take(8 * n), "<u8").astype(np.uint64)

@@ -43,14 +43,15 @@ from algos.frequency._heavy import (
     BESIDE_TABLE,
     CAPACITY,
     END,
-    FRESH_COUNT,
     HASH_TABLE,
+    NEW,
     OWN,
+    ROW,
     TEXT_TABLE,
     USED,
     HeavyHitters,
+    Texts,
     counted_here,
-    flat,
     has_room,
 )
 
@@ -68,10 +69,10 @@ def _purge(hashes: Any, counts: Any, beside: Any, texts: Any, state: Any, lines:
 
 @kernel
 def _count(
-    hashes: Any, counts: Any, beside: Any, texts: Any, state: Any, keys: Any, weights: Any, fresh: Any
+    hashes: Any, counts: Any, beside: Any, texts: Any, state: Any, keys: Any, weights: Any, new: Any
 ) -> None:
     hashes, counts, beside, texts = borrowed(hashes), borrowed(counts), borrowed(beside), borrowed(texts)
-    state, lines, n, new = borrowed(state), U64(hashes.size) >> U3, U64(keys.size), U0
+    state, lines, n, listed = borrowed(state), U64(hashes.size) >> U3, U64(keys.size), U0
     each, one = weights.size > 1, weights[0] if weights.size else U0
     for i in range(n):
         if i + AHEAD < n:
@@ -86,12 +87,13 @@ def _count(
         hashes[slot] = keys[i]
         state[USED] += U1
         if texts.size:
-            texts[slot] = FRESH | i
-            fresh[new] = keys[i]
-            new += U1
+            texts[slot] = FRESH | (state[ROW] + i)
+            if new.size:
+                new[listed] = keys[i]
+                listed += U1
         if state[USED] > state[CAPACITY]:
             _purge(hashes, counts, beside, texts, state, lines)
-    state[FRESH_COUNT] = new
+    state[NEW] = listed
 
 
 @Native
@@ -142,9 +144,9 @@ class MisraGries(HeavyHitters):
         """The most that an estimate is too high by, and that a key without a count can have come."""
         return int(self._state[ERROR])
 
-    def _take_block(self, hashes: Any, weights: Any, fresh: Any) -> None:
+    def _take_block(self, hashes: Any, weights: Any, new: Any) -> None:
         table = self._hashes, self._counters, self._beside, self._texts
-        _count(*table, self._state, hashes, weights, fresh)
+        _count(*table, self._state, hashes, weights, new)
 
     def _estimates(self, slots: Any) -> Any:
         return (self._counters[slots] + self._state[ERROR]).astype(np.int64)
@@ -165,7 +167,10 @@ class MisraGries(HeavyHitters):
         self._room(other.total)
         if len(hashes):
             self._claim(other._kind())
-            self._take_keys(hashes, counts, flat(texts) if self._texts.size else None)
+            self._state[ROW] = 0
+            self._take(hashes, counts)
+            if self._texts.size:
+                self._keep(Texts.of(texts), None)
         lost = other.total - int(counts.sum(dtype=np.uint64))
         self._state[TOTAL] += np.uint64(lost)
         self._state[ERROR] += other._state[ERROR]

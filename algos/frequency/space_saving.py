@@ -44,8 +44,9 @@ from algos.frequency._heavy import (
     BESIDE_TABLE,
     CAPACITY,
     END,
-    FRESH_COUNT,
     HASH_TABLE,
+    NEW,
+    ROW,
     TEXT_TABLE,
     USED,
     HeavyHitters,
@@ -108,11 +109,11 @@ def _count(
     state: Any,
     keys: Any,
     weights: Any,
-    fresh: Any,
+    new: Any,
 ) -> None:
     hashes, counts, errors, texts = borrowed(hashes), borrowed(counts), borrowed(errors), borrowed(texts)
     tree, state, lines, n = borrowed(tree), borrowed(state), U64(hashes.size) >> U3, U64(keys.size)
-    each, one, new = weights.size > 1, weights[0] if weights.size else U0, U0
+    each, one, listed = weights.size > 1, weights[0] if weights.size else U0, U0
     for i in range(n):
         if i + AHEAD < n:
             fetch(hashes, counts, lines, keys[i + AHEAD])
@@ -125,10 +126,11 @@ def _count(
             continue
         slot = _place_new(hashes, counts, errors, texts, tree, state, lines, keys[i], weight)
         if texts.size:
-            texts[slot] = FRESH | i
-            fresh[new] = keys[i]
-            new += U1
-    state[FRESH_COUNT] = new
+            texts[slot] = FRESH | (state[ROW] + i)
+            if new.size:
+                new[listed] = keys[i]
+                listed += U1
+    state[NEW] = listed
 
 
 @Native
@@ -190,9 +192,9 @@ class SpaceSaving(HeavyHitters):
             return 0
         return int(self._counters[self._counters > 0].min())
 
-    def _take_block(self, hashes: Any, weights: Any, fresh: Any) -> None:
+    def _take_block(self, hashes: Any, weights: Any, new: Any) -> None:
         table = self._hashes, self._counters, self._beside, self._texts, self._tree
-        _count(*table, self._state, hashes, weights, fresh)
+        _count(*table, self._state, hashes, weights, new)
 
     def bounds_many(self, keys: Any) -> tuple[Any, Any]:
         """Return for ``n`` keys how often each came at least, and at most: int64[n] twice. Nulls: 0."""
@@ -226,7 +228,7 @@ class SpaceSaving(HeavyHitters):
         total = self.total + other.total
         self._lay()
         self._state[END] = 0
-        self._put_entries(self._kind(), hashes[kept], counts[kept], errors[kept], texts)
+        self._put_entries(hashes[kept], counts[kept], errors[kept], texts)
         self._state[TOTAL] = total
 
     def _ordered(self) -> Any:
@@ -240,8 +242,8 @@ class SpaceSaving(HeavyHitters):
         hashes, _, _, texts = self._entries()
         return dict(zip(hashes.tolist(), texts, strict=False))
 
-    def _put_entries(self, kind: int, hashes: Any, counts: Any, beside: Any, texts: list[bytes]) -> None:
-        super()._put_entries(kind, hashes, counts, beside, texts)
+    def _put_entries(self, hashes: Any, counts: Any, beside: Any, texts: list[bytes]) -> None:
+        super()._put_entries(hashes, counts, beside, texts)
         if len(self) == self.capacity:
             plant(self._tree, self._counters)
 
