@@ -8,9 +8,9 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from algos._bits import U1, U64, borrowed, item_pointer, prefetch, trailing_zeros
+from algos._bits import U1, U6, U64, borrowed, item_pointer, prefetch, trailing_zeros
 from algos._jit import inlined, kernel, primitive
-from algos.cardinality._sparse import coarser, index_and_rank
+from algos.cardinality._sparse import coarser, index_and_rank, token_of
 from algos.hashing.xxh3 import xxh3_key, xxh3_word
 
 AHEAD = U64(32)
@@ -18,6 +18,8 @@ AHEAD = U64(32)
 BLOCK = U64(512)
 """Keys hashed at a time: 4 KiB, which stay in L1 until they are counted."""
 LANES = U64(64)
+WORTH = U64(2)
+"""The least register from which on looking for it pays: three of four keys are then known to raise none."""
 U0 = U64(0)
 
 
@@ -49,13 +51,9 @@ def survivors(typingctx: Any, hashes: Any, at: Any, precision: Any, limit: Any) 
 
 @inlined
 def put(registers: Any, precision: Any, h: Any) -> None:
-    """Raise the register of a hash to its rank.
-
-    With a branch, for few keys raise one: a store for each would be slower.
-    """
+    """Raise the register of a hash to its rank, without a branch: while registers fill it goes by chance."""
     index, rank = index_and_rank(h, precision)
-    if np.uint8(rank) > registers[index]:  # noqa: PLR1730 - see above
-        registers[index] = np.uint8(rank)
+    registers[index] = max(registers[index], np.uint8(rank))
 
 
 @inlined
@@ -72,24 +70,44 @@ def _least(registers: Any, size: Any) -> Any:
 
 @inlined
 def _limit(registers: Any, precision: Any) -> Any:
-    """Return below what the bits behind the index must be to raise any register; 0 if nothing is known."""
+    """Return below what the bits behind the index must be to raise any register; 0 if too many are."""
     least = U64(_least(registers, U1 << precision))
-    return U0 if least == U0 else U1 << (U64(64) - least)
+    return U0 if least < WORTH else U1 << (U64(64) - least)
 
 
 @inlined
-def put_block(registers: Any, precision: Any, hashes: Any, lo: Any, hi: Any, limit: Any) -> None:
-    """Count hashes ``lo..hi``; past the least register by looking only at those that could raise it."""
-    if limit != U0:
-        while lo + LANES <= hi:
-            left = survivors(hashes, lo, precision, limit)
-            while left != U0:
-                put(registers, precision, hashes[lo + trailing_zeros(left)])
-                left &= left - U1
-            lo += LANES
+def _put_survivors(registers: Any, precision: Any, hashes: Any, lo: Any, hi: Any, limit: Any) -> None:
+    """Count hashes ``lo..hi``, looking only at those that could raise the least register."""
+    while lo + LANES <= hi:
+        left = survivors(hashes, lo, precision, limit)
+        while left != U0:
+            put(registers, precision, hashes[lo + trailing_zeros(left)])
+            left &= left - U1
+        lo += LANES
     while lo < hi:
         put(registers, precision, hashes[lo])
         lo += U1
+
+
+@inlined
+def _put_all(registers: Any, precision: Any, hashes: Any, lo: Any, hi: Any, tokens: Any) -> None:
+    """Count hashes ``lo..hi``, block by block: first, in vectors, where each belongs."""
+    while lo < hi:
+        count = min(BLOCK, hi - lo)
+        for i in range(count):
+            tokens[i] = np.uint32(token_of(hashes[lo + i], precision))
+        for i in range(count):
+            index, rank = U64(tokens[i]) >> U6, np.uint8(tokens[i] & np.uint32(63))
+            registers[index] = max(registers[index], rank)
+        lo += count
+
+
+@inlined
+def _put_some(registers: Any, precision: Any, hashes: Any, lo: Any, hi: Any, limit: Any, tokens: Any) -> None:
+    if limit == U0:
+        _put_all(registers, precision, hashes, lo, hi, tokens)
+    else:
+        _put_survivors(registers, precision, hashes, lo, hi, limit)
 
 
 @inlined
@@ -102,11 +120,11 @@ def _span(precision: Any) -> Any:
 def add(registers: Any, precision: Any, hashes: Any) -> None:
     """Count ready hashes in one row."""
     registers, hashes = borrowed(registers), borrowed(hashes)
-    p, n, lo = U64(precision), U64(hashes.size), U0
+    p, n, lo, tokens = U64(precision), U64(hashes.size), U0, np.empty(BLOCK, np.uint32)
     while lo < n:
         hi = min(lo + _span(p), n)
         limit = _limit(registers, p) if hi - lo >= U1 << p >> U64(2) else U0
-        put_block(registers, p, hashes, lo, hi, limit)
+        _put_some(registers, p, hashes, lo, hi, limit, tokens)
         lo = hi
 
 
@@ -115,15 +133,14 @@ def add_words(registers: Any, precision: Any, words: Any, seed: Any) -> None:
     """Hash (XXH3) and count 64-bit keys in one row, block by block."""
     registers, words = borrowed(registers), borrowed(words)
     p, n, key, lo = U64(precision), U64(words.size), xxh3_key(np.uint64(seed)), U0
-    hashes = np.empty(BLOCK, np.uint64)
-    limit, until = U0, U0
+    hashes, tokens, limit, until = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint32), U0, U0
     while lo < n:
         count = min(BLOCK, n - lo)
         if lo >= until:
             limit, until = _limit(registers, p), lo + _span(p)
         for i in range(count):
             hashes[i] = xxh3_word(words[lo + i], key)
-        put_block(registers, p, hashes, U0, count, limit)
+        _put_some(registers, p, hashes, U0, count, limit, tokens)
         lo += count
 
 

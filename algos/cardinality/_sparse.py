@@ -178,20 +178,30 @@ class SparseCounter(RegisterCounter):
 
     def _add_tokens(self, tokens: Any) -> bool:
         """Add tokens; ``False`` if registers took over on the way, which have only some of them."""
-        at = 0
-        while True:
+        at = _put_tokens(self._tokens, self._filled, tokens)
+        if self._filled[0] > self._few(len(self._tokens)):
+            self._resize(int(self._filled[0]) + len(tokens) - at)
             at += _put_tokens(self._tokens, self._filled, tokens[at:])
-            if self._filled[0] <= 3 * len(self._tokens) // 4:
-                return True
-            if len(self._tokens) == self._most_slots():
+            if self._filled[0] > self._few(len(self._tokens)):
                 self._spread()
                 return False
-            self._resize(2 * len(self._tokens))
+            self._resize(int(self._filled[0]))
+        return True
 
-    def _resize(self, slots: int) -> None:
-        table, self._filled[0] = self._sorted_tokens(), 0
-        self._tokens = np.zeros(slots, np.uint32)
-        _put_tokens(self._tokens, self._filled, table)
+    @staticmethod
+    def _few(slots: int) -> int:
+        """Return how many tokens a table may hold."""
+        return 3 * (slots // 4)
+
+    def _resize(self, tokens: int) -> None:
+        """Have a table no larger than that many tokens need, but no larger than the largest."""
+        slots = LEAST_SLOTS
+        while self._few(slots) < tokens and slots < self._most_slots():
+            slots *= 2
+        if slots != len(self._tokens):
+            held, self._filled[0] = self._tokens[self._tokens != 0], 0
+            self._tokens = np.zeros(slots, np.uint32)
+            _put_tokens(self._tokens, self._filled, held)
 
     def _spread(self) -> None:
         """Let registers take over."""
@@ -206,7 +216,7 @@ class SparseCounter(RegisterCounter):
     def _take_row(self, other: Self, group: int) -> None:
         row = other._rows[group * self._row : (group + 1) * self._row]
         used = np.flatnonzero(row)
-        if self._is_sparse() and self._fine == self.precision and len(used) <= 3 * self._most_slots() // 4:
+        if self._is_sparse() and self._fine == self.precision and len(used) <= self._few(self._most_slots()):
             self._add_tokens((used << 6 | row[used]).astype(np.uint32))
             return
         if self._is_sparse():
@@ -249,7 +259,7 @@ class SparseCounter(RegisterCounter):
                 self._spread()
             super()._take(payload, rows)
             return
-        if len(payload) % 4 or len(payload) // 4 > 3 * self._most_slots() // 4:
+        if len(payload) % 4 or len(payload) // 4 > self._few(self._most_slots()):
             raise CorruptDataError(f"{len(payload)} bytes are neither few tokens nor {self._row} registers")
         tokens = np.frombuffer(payload, "<u4").astype(np.uint32)
         indices, ranks = tokens >> np.uint32(6), tokens & np.uint32(63)

@@ -40,6 +40,7 @@ from algos.cardinality._estimators import LN2, likeliest, linear, sigma, tau
 from algos.cardinality._registers import GONE, PRECISION, ROW, SUMS
 from algos.cardinality._sparse import (
     FILLED,
+    LEAST_SLOTS,
     TOKENS,
     SparseCounter,
     index_and_rank,
@@ -246,5 +247,5 @@ class HyperLogLog(SparseCounter):
         if len(rows) and rows.max() > 65 - self.precision:
             return False
         # Of few keys there would be tokens: the same counter has the same bytes.
-        few = self._most_slots() * 3 // 4 if self._most_slots() >= 16 else -1
-        return self._groups is not None or self.martingale or int(np.count_nonzero(rows)) > few
+        dense = self._groups is not None or self.martingale or self._most_slots() < LEAST_SLOTS
+        return dense or int(np.count_nonzero(rows)) > self._few(self._most_slots())
