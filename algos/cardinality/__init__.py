@@ -10,6 +10,13 @@ VARIANTS = (
         topics=("7.11", "12.3", "13.7", "21.6", "26.10"),
         properties=frozenset({"mergeable"}),
     ),
+    Variant(
+        name="UltraLogLog",
+        target="algos.cardinality.ultraloglog:UltraLogLog",
+        paper="Ertl: UltraLogLog, a practical and more space-efficient alternative to HyperLogLog, VLDB 2024",
+        topics=("7.11", "12.3", "13.7", "21.6", "26.10"),
+        properties=frozenset({"mergeable"}),
+    ),
 )
 
 __all__, __getattr__ = face(__name__, (v.target for v in VARIANTS))

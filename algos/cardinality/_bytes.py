@@ -5,48 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
 
-from algos._bits import U1, U6, U64, borrowed, item_pointer, prefetch, trailing_zeros
-from algos._jit import inlined, kernel, primitive
-from algos.cardinality._sparse import coarser, index_and_rank, token_of
+from algos._bits import U1, U6, U63, U64, borrowed, prefetch, trailing_zeros
+from algos._jit import inlined, kernel
+from algos.cardinality._ranks import (
+    AHEAD,
+    BLOCK,
+    LANES,
+    U0,
+    WORTH,
+    coarser,
+    index_and_rank,
+    span_of,
+    survivors,
+    token_of,
+)
 from algos.hashing.xxh3 import xxh3_key, xxh3_word
-
-AHEAD = U64(32)
-"""Keys whose registers are under way while others are counted, where rows are many."""
-BLOCK = U64(512)
-"""Keys hashed at a time: 4 KiB, which stay in L1 until they are counted."""
-LANES = U64(64)
-WORTH = U64(2)
-"""The least register from which on looking for it pays: three of four keys are then known to raise none."""
-U0 = U64(0)
-
-
-def _survivors_twin(hashes: Any, at: Any, precision: Any, limit: Any) -> Any:
-    part = hashes[int(at) : int(at) + 64] << precision
-    return U64(int.from_bytes(np.packbits(part < limit, bitorder="little").tobytes(), "little"))
-
-
-@primitive(_survivors_twin)
-def survivors(typingctx: Any, hashes: Any, at: Any, precision: Any, limit: Any) -> Any:
-    """Tell of each of the 64 hashes from ``at`` on whether what follows its index is below a limit: a bit."""
-    signature = types.uint64(hashes, types.uint64, types.uint64, types.uint64)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        b, lanes, word = builder, ir.VectorType(ir.IntType(64), 64), ir.IntType(32)
-
-        def all_of(value: Any) -> Any:
-            one = b.insert_element(ir.Constant(lanes, ir.Undefined), value, word(0))
-            return b.shuffle_vector(one, one, ir.Constant(ir.VectorType(word, 64), [0] * 64))
-
-        pointer = item_pointer(context, b, signature.args[0], args[0], args[1], 64)
-        values = b.load(b.bitcast(pointer, lanes.as_pointer()))
-        values.align = 8
-        below = b.icmp_unsigned("<", b.shl(values, all_of(args[2])), all_of(args[3]))
-        return b.bitcast(below, ir.IntType(64))
-
-    return signature, codegen
 
 
 @inlined
@@ -97,7 +71,7 @@ def _put_all(registers: Any, precision: Any, hashes: Any, lo: Any, hi: Any, toke
         for i in range(count):
             tokens[i] = np.uint32(token_of(hashes[lo + i], precision))
         for i in range(count):
-            index, rank = U64(tokens[i]) >> U6, np.uint8(tokens[i] & np.uint32(63))
+            index, rank = U64(tokens[i]) >> U6, np.uint8(U64(tokens[i]) & U63)
             registers[index] = max(registers[index], rank)
         lo += count
 
@@ -110,19 +84,13 @@ def _put_some(registers: Any, precision: Any, hashes: Any, lo: Any, hi: Any, lim
         _put_survivors(registers, precision, hashes, lo, hi, limit)
 
 
-@inlined
-def _span(precision: Any) -> Any:
-    """Return after how many keys the least register is looked for again: it is a small part of the work."""
-    return max(U64(8192), U64(2) << precision)
-
-
 @kernel
 def add(registers: Any, precision: Any, hashes: Any) -> None:
     """Count ready hashes in one row."""
     registers, hashes = borrowed(registers), borrowed(hashes)
     p, n, lo, tokens = U64(precision), U64(hashes.size), U0, np.empty(BLOCK, np.uint32)
     while lo < n:
-        hi = min(lo + _span(p), n)
+        hi = min(lo + span_of(p), n)
         limit = _limit(registers, p) if hi - lo >= U1 << p >> U64(2) else U0
         _put_some(registers, p, hashes, lo, hi, limit, tokens)
         lo = hi
@@ -137,7 +105,7 @@ def add_words(registers: Any, precision: Any, words: Any, seed: Any) -> None:
     while lo < n:
         count = min(BLOCK, n - lo)
         if lo >= until:
-            limit, until = _limit(registers, p), lo + _span(p)
+            limit, until = _limit(registers, p), lo + span_of(p)
         for i in range(count):
             hashes[i] = xxh3_word(words[lo + i], key)
         _put_some(registers, p, hashes, U0, count, limit, tokens)

@@ -20,6 +20,7 @@ import numpy as np
 from algos._jit import inlined
 
 LN2 = math.log(2.0)
+FULL = 2.0**64
 MOST_ITERATIONS = 200
 """Newton's steps come to an end by themselves, after ten at most where registers are of any stream."""
 

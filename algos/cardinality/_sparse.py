@@ -15,9 +15,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from algos._bits import U1, U6, U63, U64, U64_, leading_zeros
+from algos._bits import U1, U6, U63, U64, leading_zeros
 from algos._fastcall import place
 from algos._jit import inlined, kernel
+from algos.cardinality._ranks import coarser, token_of
 from algos.cardinality._registers import RegisterCounter
 from algos.errors import CorruptDataError
 from algos.hashing.keys import CHUNK
@@ -27,33 +28,6 @@ from algos.hashing.xxh3 import XXH3
 LEAST_SLOTS = 16
 _U3 = U64(3)
 _NO_TOKENS = np.zeros(0, np.uint32)
-
-
-@inlined
-def index_and_rank(h: Any, precision: Any) -> tuple[Any, Any]:
-    """Return the register of a hash, by its first bits, and one more than the zeros that follow them.
-
-    A bit set behind the last of the hash ends the zeros: the rank is 65 - precision at most.
-    """
-    return h >> (U64_ - precision), leading_zeros((h << precision) | (U1 << (precision - U1))) + U1
-
-
-@inlined
-def token_of(h: Any, precision: Any) -> Any:
-    """Return the token of a hash."""
-    index, rank = index_and_rank(h, precision)
-    return (index << U6) | rank
-
-
-@inlined
-def coarser(index: Any, rank: Any, drop: Any) -> tuple[Any, Any]:
-    """Return register and rank of a hash at ``drop`` bits of precision less.
-
-    The last bits of the index are then the first that zeros are counted in.
-    """
-    low = index & ((U1 << drop) - U1)
-    zeros = leading_zeros(low) - (U64_ - drop)
-    return index >> drop, (zeros + U1 if low != U64(0) else rank + drop)
 
 
 @inlined

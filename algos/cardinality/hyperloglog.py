@@ -36,18 +36,10 @@ from algos._fastcall import (
 )
 from algos._jit import inlined, kernel
 from algos.cardinality import _bytes
-from algos.cardinality._estimators import LN2, likeliest, linear, sigma, tau
+from algos.cardinality._estimators import FULL, LN2, likeliest, linear, sigma, tau
+from algos.cardinality._ranks import index_and_rank, token_of
 from algos.cardinality._registers import GONE, PRECISION, ROW, SUMS
-from algos.cardinality._sparse import (
-    FILLED,
-    LEAST_SLOTS,
-    TOKENS,
-    SparseCounter,
-    index_and_rank,
-    put_token,
-    room_of,
-    token_of,
-)
+from algos.cardinality._sparse import FILLED, LEAST_SLOTS, TOKENS, SparseCounter, put_token, room_of
 from algos.hashing._keyed import hash_alone
 
 if TYPE_CHECKING:
@@ -57,7 +49,6 @@ ML_BIAS = 1.01015908095854
 """Of the likeliest count, times m and relative to it: ExaLogLog's formula at t = d = 0."""
 ERTL, ML, CLASSIC = range(3)
 METHODS = "ertl", "ml", "classic"
-_FULL = 2.0**64
 
 
 @inlined
@@ -129,7 +120,7 @@ def _put_counted(rows: Any, p: Any, h: Any, group: Any, sums: Any, gone: Any) ->
     at = (group << p) + index
     before = U64(rows[at])
     if rank > before:
-        sums[group] += _FULL / (_FULL - float(gone[group]))
+        sums[group] += FULL / (FULL - float(gone[group]))
         gone[group] += _lost(rank, p) - _lost(before, p)
         rows[at] = np.uint8(rank)
 

@@ -1,0 +1,80 @@
+"""Where a hash belongs: its register, its rank, both in one token, and which of many hashes can matter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+
+from algos._bits import U1, U6, U64, U64_, item_pointer, leading_zeros
+from algos._jit import inlined, primitive
+
+AHEAD = U64(32)
+"""Keys whose registers are under way while others are counted, where rows are many."""
+BLOCK = U64(512)
+"""Keys hashed at a time: 4 KiB, which stay in L1 until they are counted."""
+LANES = U64(64)
+WORTH = U64(2)
+"""The least register from which on looking for it pays: three of four keys are then known to raise none."""
+U0 = U64(0)
+
+
+@inlined
+def index_and_rank(h: Any, precision: Any) -> tuple[Any, Any]:
+    """Return the register of a hash, by its first bits, and one more than the zeros that follow them.
+
+    A bit set behind the last of the hash ends the zeros: the rank is 65 - precision at most.
+    """
+    return h >> (U64_ - precision), leading_zeros((h << precision) | (U1 << (precision - U1))) + U1
+
+
+@inlined
+def token_of(h: Any, precision: Any) -> Any:
+    """Return the token of a hash."""
+    index, rank = index_and_rank(h, precision)
+    return (index << U6) | rank
+
+
+@inlined
+def coarser(index: Any, rank: Any, drop: Any) -> tuple[Any, Any]:
+    """Return register and rank of a hash at ``drop`` bits of precision less.
+
+    The last bits of the index are then the first that zeros are counted in.
+    """
+    low = index & ((U1 << drop) - U1)
+    zeros = leading_zeros(low) - (U64_ - drop)
+    return index >> drop, (zeros + U1 if low != U64(0) else rank + drop)
+
+
+def _survivors_twin(hashes: Any, at: Any, precision: Any, limit: Any) -> Any:
+    part = hashes[int(at) : int(at) + 64] << precision
+    return U64(int.from_bytes(np.packbits(part < limit, bitorder="little").tobytes(), "little"))
+
+
+@primitive(_survivors_twin)
+def survivors(typingctx: Any, hashes: Any, at: Any, precision: Any, limit: Any) -> Any:
+    """Tell of each of the 64 hashes from ``at`` on whether what follows its index is below a limit: a bit."""
+    signature = types.uint64(hashes, types.uint64, types.uint64, types.uint64)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        b, lanes, word = builder, ir.VectorType(ir.IntType(64), 64), ir.IntType(32)
+
+        def all_of(value: Any) -> Any:
+            one = b.insert_element(ir.Constant(lanes, ir.Undefined), value, word(0))
+            return b.shuffle_vector(one, one, ir.Constant(ir.VectorType(word, 64), [0] * 64))
+
+        pointer = item_pointer(context, b, signature.args[0], args[0], args[1], 64)
+        values = b.load(b.bitcast(pointer, lanes.as_pointer()))
+        values.align = 8
+        below = b.icmp_unsigned("<", b.shl(values, all_of(args[2])), all_of(args[3]))
+        return b.bitcast(below, ir.IntType(64))
+
+    return signature, codegen
+
+
+@inlined
+def span_of(precision: Any) -> Any:
+    """Return after how many keys the least register is looked for again: it is a small part of the work."""
+    return max(U64(8192), U64(2) << precision)
