@@ -5,20 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
 
-from algos._bits import U1, U6, U63, U64, borrowed, prefetch, trailing_zeros
-from algos._jit import inlined, kernel
+from algos._bits import U1, U64, borrowed, prefetch, trailing_zeros
+from algos._jit import inlined, kernel, primitive
 from algos.cardinality._ranks import (
     AHEAD,
     BLOCK,
     LANES,
     U0,
     WORTH,
+    bits_of,
     coarser,
+    gather,
     index_and_rank,
+    load_bytes,
+    scratch_of,
     span_of,
     survivors,
-    token_of,
 )
 from algos.hashing.xxh3 import xxh3_key, xxh3_word
 
@@ -49,50 +54,64 @@ def _limit(registers: Any, precision: Any) -> Any:
     return U0 if least < WORTH else U1 << (U64(64) - least)
 
 
+def _raises_twin(registers: Any, ranks: Any, at: Any) -> Any:
+    part = slice(int(at), int(at) + 64)
+    return bits_of(ranks[part] > registers[part])
+
+
+@primitive(_raises_twin)
+def _raises(typingctx: Any, registers: Any, ranks: Any, at: Any) -> Any:
+    """Tell of each of 64 registers whether a rank raises it: a bit."""
+    signature = types.uint64(registers, ranks, types.uint64)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        register, rank = (load_bytes(context, builder, signature, args, k) for k in (0, 1))
+        return builder.bitcast(builder.icmp_unsigned(">", rank, register), ir.IntType(64))
+
+    return signature, codegen
+
+
 @inlined
-def _put_survivors(registers: Any, precision: Any, hashes: Any, lo: Any, hi: Any, limit: Any) -> None:
-    """Count hashes ``lo..hi``, looking only at those that could raise the least register."""
-    while lo + LANES <= hi:
+def _put_block(registers: Any, precision: Any, hashes: Any, lo: Any, scratch: Any) -> None:
+    """Count 512 hashes: those alone that raise a register as it was before them."""
+    index, rank, register = scratch
+    gather(registers, precision, hashes, lo, index, rank, register)
+    for start in range(U0, BLOCK, LANES):
+        left = _raises(register, rank, start)
+        while left != U0:
+            i = start + trailing_zeros(left)
+            registers[U64(index[i])] = max(registers[U64(index[i])], rank[i])
+            left &= left - U1
+
+
+@inlined
+def _put_some(
+    registers: Any, precision: Any, hashes: Any, lo: Any, hi: Any, limit: Any, scratch: Any
+) -> None:
+    """Count hashes ``lo..hi``: those below the limit, or block by block all, if it is 0."""
+    while limit != U0 and lo + LANES <= hi:
         left = survivors(hashes, lo, precision, limit)
         while left != U0:
             put(registers, precision, hashes[lo + trailing_zeros(left)])
             left &= left - U1
         lo += LANES
+    while lo + BLOCK <= hi:
+        _put_block(registers, precision, hashes, lo, scratch)
+        lo += BLOCK
     while lo < hi:
         put(registers, precision, hashes[lo])
         lo += U1
-
-
-@inlined
-def _put_all(registers: Any, precision: Any, hashes: Any, lo: Any, hi: Any, tokens: Any) -> None:
-    """Count hashes ``lo..hi``, block by block: first, in vectors, where each belongs."""
-    while lo < hi:
-        count = min(BLOCK, hi - lo)
-        for i in range(count):
-            tokens[i] = np.uint32(token_of(hashes[lo + i], precision))
-        for i in range(count):
-            index, rank = U64(tokens[i]) >> U6, np.uint8(U64(tokens[i]) & U63)
-            registers[index] = max(registers[index], rank)
-        lo += count
-
-
-@inlined
-def _put_some(registers: Any, precision: Any, hashes: Any, lo: Any, hi: Any, limit: Any, tokens: Any) -> None:
-    if limit == U0:
-        _put_all(registers, precision, hashes, lo, hi, tokens)
-    else:
-        _put_survivors(registers, precision, hashes, lo, hi, limit)
 
 
 @kernel
 def add(registers: Any, precision: Any, hashes: Any) -> None:
     """Count ready hashes in one row."""
     registers, hashes = borrowed(registers), borrowed(hashes)
-    p, n, lo, tokens = U64(precision), U64(hashes.size), U0, np.empty(BLOCK, np.uint32)
+    p, n, lo, scratch = U64(precision), U64(hashes.size), U0, scratch_of()
     while lo < n:
         hi = min(lo + span_of(p), n)
         limit = _limit(registers, p) if hi - lo >= U1 << p >> U64(2) else U0
-        _put_some(registers, p, hashes, lo, hi, limit, tokens)
+        _put_some(registers, p, hashes, lo, hi, limit, scratch)
         lo = hi
 
 
@@ -101,14 +120,14 @@ def add_words(registers: Any, precision: Any, words: Any, seed: Any) -> None:
     """Hash (XXH3) and count 64-bit keys in one row, block by block."""
     registers, words = borrowed(registers), borrowed(words)
     p, n, key, lo = U64(precision), U64(words.size), xxh3_key(np.uint64(seed)), U0
-    hashes, tokens, limit, until = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint32), U0, U0
+    hashes, scratch, limit, until = np.empty(BLOCK, np.uint64), scratch_of(), U0, U0
     while lo < n:
         count = min(BLOCK, n - lo)
         if lo >= until:
             limit, until = _limit(registers, p), lo + span_of(p)
         for i in range(count):
             hashes[i] = xxh3_word(words[lo + i], key)
-        _put_some(registers, p, hashes, U0, count, limit, tokens)
+        _put_some(registers, p, hashes, U0, count, limit, scratch)
         lo += count
 
 

@@ -16,8 +16,8 @@ AHEAD = U64(32)
 BLOCK = U64(512)
 """Keys hashed at a time: 4 KiB, which stay in L1 until they are counted."""
 LANES = U64(64)
-WORTH = U64(2)
-"""The least register from which on looking for it pays: three of four keys are then known to raise none."""
+WORTH = U64(4)
+"""Ranks that must be below all that count for it to pay to look for them: one key of 16 is then left."""
 U0 = U64(0)
 
 
@@ -48,9 +48,42 @@ def coarser(index: Any, rank: Any, drop: Any) -> tuple[Any, Any]:
     return index >> drop, (zeros + U1 if low != U64(0) else rank + drop)
 
 
+@inlined
+def gather(
+    registers: Any, precision: Any, hashes: Any, lo: Any, index: Any, rank: Any, register: Any
+) -> None:
+    """Write of 512 hashes from ``lo`` on index and rank, in vectors, and the registers as they are."""
+    for i in range(BLOCK):
+        at, found = index_and_rank(hashes[lo + i], precision)
+        index[i], rank[i] = np.uint32(at), np.uint8(found)
+    for i in range(BLOCK):
+        register[i] = registers[U64(index[i])]
+
+
+@inlined
+def scratch_of() -> tuple[Any, Any, Any]:
+    """Return the place for what ``gather`` writes."""
+    return np.empty(BLOCK, np.uint32), np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.uint8)
+
+
+def bits_of(flags: Any) -> Any:
+    """Return 64 flags as a uint64: what the twins of vector comparisons return."""
+    return U64(int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little"))
+
+
+BYTES, PLACES = ir.VectorType(ir.IntType(8), 64), ir.VectorType(ir.IntType(32), 64)
+
+
+def load_bytes(context: Any, builder: Any, signature: Any, args: Any, k: int) -> Any:
+    """Emit the load of the 64 items of argument ``k``, bytes, from the index that is the last one on."""
+    pointer = item_pointer(context, builder, signature.args[k], args[k], args[-1], 64)
+    loaded = builder.load(builder.bitcast(pointer, BYTES.as_pointer()))
+    loaded.align = 1
+    return loaded
+
+
 def _survivors_twin(hashes: Any, at: Any, precision: Any, limit: Any) -> Any:
-    part = hashes[int(at) : int(at) + 64] << precision
-    return U64(int.from_bytes(np.packbits(part < limit, bitorder="little").tobytes(), "little"))
+    return bits_of(hashes[int(at) : int(at) + 64] << precision < limit)
 
 
 @primitive(_survivors_twin)
@@ -63,7 +96,7 @@ def survivors(typingctx: Any, hashes: Any, at: Any, precision: Any, limit: Any) 
 
         def all_of(value: Any) -> Any:
             one = b.insert_element(ir.Constant(lanes, ir.Undefined), value, word(0))
-            return b.shuffle_vector(one, one, ir.Constant(ir.VectorType(word, 64), [0] * 64))
+            return b.shuffle_vector(one, one, ir.Constant(PLACES, [0] * 64))
 
         pointer = item_pointer(context, b, signature.args[0], args[0], args[1], 64)
         values = b.load(b.bitcast(pointer, lanes.as_pointer()))

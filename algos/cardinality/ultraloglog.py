@@ -20,22 +20,40 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from llvmlite import ir
+from numba import types
 
-from algos._bits import U1, U2, U3, U6, U63, U64, U64_, borrowed, leading_zeros, prefetch, trailing_zeros
+from algos._bits import (
+    U1,
+    U2,
+    U3,
+    U63,
+    U64,
+    U64_,
+    borrowed,
+    leading_zeros,
+    prefetch,
+    trailing_zeros,
+)
 from algos._fastcall import Method, Native, as_none, bytes_of, float64s_of, number_of, slowly, uint64s_of
-from algos._jit import inlined, kernel
+from algos._jit import inlined, kernel, primitive
 from algos.cardinality._estimators import FULL, LN2, likeliest
 from algos.cardinality._ranks import (
     AHEAD,
     BLOCK,
+    BYTES,
     LANES,
+    PLACES,
     U0,
     WORTH,
+    bits_of,
     coarser,
+    gather,
     index_and_rank,
+    load_bytes,
+    scratch_of,
     span_of,
     survivors,
-    token_of,
 )
 from algos.cardinality._registers import GONE, PRECISION, ROW, SUMS, RegisterCounter
 from algos.hashing._keyed import hash_alone
@@ -91,12 +109,60 @@ def _limit(registers: Any, precision: Any) -> Any:
         if least == np.uint8(0):
             return U0
     level = (U64(least) >> U2) + U2 - precision
-    # Levels from two below the least on: of those there are as many as of ranks above level - 3.
+    # Levels from two below the least on count, and are ranks above level - 3.
     return U0 if level < WORTH + U3 else U1 << (U64_ - (level - U3))
 
 
+def _changes_twin(registers: Any, levels: Any, precision: Any, at: Any) -> Any:
+    part = slice(int(at), int(at) + 64)
+    byte, top = registers[part], levels[part].astype(np.int16) + int(precision) - 2
+    above, bits = top - (byte >> 2), byte & 3
+    return bits_of((above > 0) | ((above == -1) & (bits < 2)) | ((above == -2) & (bits % 2 == 0)))
+
+
+@primitive(_changes_twin)
+def _changes(typingctx: Any, registers: Any, levels: Any, precision: Any, at: Any) -> Any:
+    """Tell of each of 64 registers whether a level changes it: a bit."""
+    signature = types.uint64(registers, levels, types.uint64, types.uint64)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        b = builder
+
+        def all_of(number: int) -> Any:
+            return ir.Constant(BYTES, [number] * 64)
+
+        byte, level = (load_bytes(context, b, signature, args, k) for k in (0, 1))
+        offset = b.trunc(b.sub(args[2], ir.IntType(64)(2)), ir.IntType(8))
+        offset = b.insert_element(ir.Constant(BYTES, ir.Undefined), offset, ir.IntType(32)(0))
+        level = b.add(level, b.shuffle_vector(offset, offset, ir.Constant(PLACES, [0] * 64)))
+        top = b.lshr(byte, all_of(2))
+        new = b.icmp_unsigned(">", level, top)
+        for distance, bit in ((1, 2), (2, 1)):
+            there = b.icmp_unsigned("==", b.sub(top, level), all_of(distance))
+            lacks = b.icmp_unsigned("==", b.and_(byte, all_of(bit)), all_of(0))
+            new = b.or_(new, b.and_(there, lacks))
+        return b.bitcast(new, ir.IntType(64))
+
+    return signature, codegen
+
+
 @inlined
-def _put_some(registers: Any, precision: Any, hashes: Any, lo: Any, hi: Any, limit: Any, tokens: Any) -> None:
+def _put_block(registers: Any, precision: Any, hashes: Any, lo: Any, scratch: Any) -> None:
+    """Count 512 hashes: those alone that change a register as it was before them."""
+    index, level, register = scratch
+    gather(registers, precision, hashes, lo, index, level, register)
+    for start in range(U0, BLOCK, LANES):
+        left = _changes(register, level, precision, start)
+        while left != U0:
+            i = start + trailing_zeros(left)
+            _put(registers, precision, U64(index[i]), U64(level[i]))
+            left &= left - U1
+
+
+@inlined
+def _put_some(
+    registers: Any, precision: Any, hashes: Any, lo: Any, hi: Any, limit: Any, scratch: Any
+) -> None:
     """Count hashes ``lo..hi``: those below the limit, or block by block all, if it is 0."""
     while limit != U0 and lo + LANES <= hi:
         left = survivors(hashes, lo, precision, limit)
@@ -105,24 +171,24 @@ def _put_some(registers: Any, precision: Any, hashes: Any, lo: Any, hi: Any, lim
             _put(registers, precision, index, level)
             left &= left - U1
         lo += LANES
+    while lo + BLOCK <= hi:
+        _put_block(registers, precision, hashes, lo, scratch)
+        lo += BLOCK
     while lo < hi:
-        count = min(BLOCK, hi - lo)
-        for i in range(count):
-            tokens[i] = np.uint32(token_of(hashes[lo + i], precision))
-        for i in range(count):
-            _put(registers, precision, U64(tokens[i]) >> U6, U64(tokens[i]) & U63)
-        lo += count
+        index, level = index_and_rank(hashes[lo], precision)
+        _put(registers, precision, index, level)
+        lo += U1
 
 
 @kernel
 def _add(registers: Any, precision: Any, hashes: Any) -> None:
     """Count ready hashes in one row."""
     registers, hashes = borrowed(registers), borrowed(hashes)
-    p, n, lo, tokens = U64(precision), U64(hashes.size), U0, np.empty(BLOCK, np.uint32)
+    p, n, lo, scratch = U64(precision), U64(hashes.size), U0, scratch_of()
     while lo < n:
         hi = min(lo + span_of(p), n)
         limit = _limit(registers, p) if hi - lo >= U1 << p >> U2 else U0
-        _put_some(registers, p, hashes, lo, hi, limit, tokens)
+        _put_some(registers, p, hashes, lo, hi, limit, scratch)
         lo = hi
 
 
@@ -131,14 +197,14 @@ def _add_words(registers: Any, precision: Any, words: Any, seed: Any) -> None:
     """Hash (XXH3) and count 64-bit keys in one row, block by block."""
     registers, words = borrowed(registers), borrowed(words)
     p, n, key, lo = U64(precision), U64(words.size), xxh3_key(np.uint64(seed)), U0
-    hashes, tokens, limit, until = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint32), U0, U0
+    hashes, scratch, limit, until = np.empty(BLOCK, np.uint64), scratch_of(), U0, U0
     while lo < n:
         count = min(BLOCK, n - lo)
         if lo >= until:
             limit, until = _limit(registers, p), lo + span_of(p)
         for i in range(count):
             hashes[i] = xxh3_word(words[lo + i], key)
-        _put_some(registers, p, hashes, U0, count, limit, tokens)
+        _put_some(registers, p, hashes, U0, count, limit, scratch)
         lo += count
 
 
