@@ -17,6 +17,13 @@ VARIANTS = (
         topics=("7.11", "12.3", "13.7", "21.6", "26.10"),
         properties=frozenset({"mergeable"}),
     ),
+    Variant(
+        name="ExaLogLog",
+        target="algos.cardinality.exaloglog:ExaLogLog",
+        paper="Ertl: ExaLogLog, space-efficient and practical approximate distinct counting, EDBT 2025",
+        topics=("7.11", "12.3", "13.7", "21.6", "26.10"),
+        properties=frozenset({"mergeable"}),
+    ),
 )
 
 __all__, __getattr__ = face(__name__, (v.target for v in VARIANTS))

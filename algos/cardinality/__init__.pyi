@@ -1,4 +1,5 @@
 from algos._variant import Variant
+from algos.cardinality.exaloglog import ExaLogLog as ExaLogLog
 from algos.cardinality.hyperloglog import HyperLogLog as HyperLogLog
 from algos.cardinality.ultraloglog import UltraLogLog as UltraLogLog
 

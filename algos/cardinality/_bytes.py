@@ -148,7 +148,7 @@ def add_groups(rows: Any, precision: Any, hashes: Any, groups: Any) -> None:
 @kernel
 def unite(mine: Any, theirs: Any) -> None:
     """Take the greater of each two registers."""
-    for i in range(mine.size):
+    for i in range(theirs.size):
         mine[i] = max(mine[i], theirs[i])
 
 

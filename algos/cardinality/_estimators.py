@@ -25,6 +25,26 @@ MOST_ITERATIONS = 200
 """Newton's steps come to an end by themselves, after ten at most where registers are of any stream."""
 
 
+def _zeta(s: int, x: float) -> float:
+    """Return the Hurwitz zeta function: the sum of 1 / (x + i)^s."""
+    far = x + 1000.0
+    head = sum((x + i) ** -s for i in range(1000))
+    return head + far ** (1 - s) / (s - 1) + far**-s / 2.0 + s * far ** (-s - 1) / 12.0
+
+
+def errors_of(base: float, history: int) -> tuple[float, float, float]:
+    """Return the laws of registers that tell the highest level, and of so many below it which were reached.
+
+    A hash reaches a level with a chance lower by the factor ``base`` than the one below. Of m registers, as m
+    grows: the relative standard error of the likeliest count, times the root of m; its bias, relative and
+    times m; and the error of the martingale estimate (Ertl: ExaLogLog, 2025, sections 2.2 to 3.3).
+    """
+    x = base**-history / (base - 1.0)
+    second, third, log = _zeta(2, 1.0 + x), _zeta(3, 1.0 + x), math.log(base)
+    bias = log * (1.0 + 2.0 * x) * third / second**2
+    return math.sqrt(log / second), bias, math.sqrt(log * (1.0 + x) / 2.0)
+
+
 @inlined
 def likeliest(alpha: Any, beta: Any) -> Any:
     """Return the x at which ``alpha x = sum of beta_u g(x / 2^u)``: by Newton's method, from below.

@@ -68,8 +68,8 @@ class RowCounter(Growing):
         """Add ready hashes to the rows of their groups, all of which are there."""
 
     @abstractmethod
-    def _unite(self, mine: Any, theirs: Any) -> None:
-        """Merge rows into as many others."""
+    def _unite(self, mine: Any, theirs: Any, rows: int) -> None:
+        """Merge so many rows into as many others."""
 
     @abstractmethod
     def _estimates(self, method: str, rows: Any, out: Any) -> None:
@@ -80,8 +80,8 @@ class RowCounter(Growing):
         """Return the relative standard error of estimates by the default method."""
 
     @abstractmethod
-    def _check_rows(self, rows: Any) -> bool:
-        """Tell whether rows hold nothing that no stream of keys leaves."""
+    def _check_rows(self, rows: Any, count: int) -> bool:
+        """Tell whether so many rows hold nothing that no stream of keys leaves."""
 
     # Making
 
@@ -304,8 +304,7 @@ class RowCounter(Growing):
     def _merge(self, other: Self) -> None:
         if other._groups is not None:
             self._grow(other._groups)
-        theirs = other._used()
-        self._unite(self._used()[: len(theirs)], theirs)
+        self._unite(self._padded(), other._padded(), 1 if other._groups is None else other._groups)
 
     def _check_mergeable(self, other: Any) -> None:
         if type(other) is not type(self):
@@ -353,9 +352,8 @@ class RowCounter(Growing):
         """Take so many rows from a payload."""
         if len(payload) != rows * self._row:
             raise CorruptDataError(f"{len(payload)} bytes are not {rows} rows of {self._row}")
-        used = self._used()
-        used[:] = np.frombuffer(payload, np.uint8)
-        self._refuse_unless(self._check_rows(used))
+        self._padded()[: len(payload)] = np.frombuffer(payload, np.uint8)
+        self._refuse_unless(self._check_rows(self._padded(), rows))
 
     @staticmethod
     def _refuse_unless(right: Any) -> None:

@@ -36,7 +36,7 @@ from algos._fastcall import (
 )
 from algos._jit import inlined, kernel
 from algos.cardinality import _bytes
-from algos.cardinality._estimators import FULL, LN2, likeliest, linear, sigma, tau
+from algos.cardinality._estimators import FULL, LN2, errors_of, likeliest, linear, sigma, tau
 from algos.cardinality._ranks import index_and_rank, token_of
 from algos.cardinality._registers import GONE, PRECISION, ROW, SUMS
 from algos.cardinality._sparse import FILLED, LEAST_SLOTS, TOKENS, SparseCounter, put_token, room_of
@@ -45,8 +45,7 @@ from algos.hashing._keyed import hash_alone
 if TYPE_CHECKING:
     from algos._state import Parameters
 
-ML_BIAS = 1.01015908095854
-"""Of the likeliest count, times m and relative to it: ExaLogLog's formula at t = d = 0."""
+_, ML_BIAS, MARTINGALE_ERROR = errors_of(2.0, 0)
 ERTL, ML, CLASSIC = range(3)
 METHODS = "ertl", "ml", "classic"
 
@@ -186,7 +185,7 @@ class HyperLogLog(SparseCounter):
     METHODS = METHODS
     UNIT_ERRORS: ClassVar[dict[str, float]] = {
         "ertl": math.sqrt(3.0 * LN2 - 1.0),
-        "martingale": math.sqrt(LN2),
+        "martingale": MARTINGALE_ERROR,
     }
 
     def __init__(self, precision: int = 14, martingale: bool = False, *, seed: int = 0) -> None:
@@ -219,8 +218,8 @@ class HyperLogLog(SparseCounter):
     def _find_gone(self, rows: Any, out: Any) -> None:
         _find_gone(rows, self.precision, out)
 
-    def _unite(self, mine: Any, theirs: Any) -> None:
-        _bytes.unite(mine, theirs)
+    def _unite(self, mine: Any, theirs: Any, rows: int) -> None:
+        _bytes.unite(mine, theirs[: rows * self._row])
 
     def _shrink(self, rows: Any, target: HyperLogLog) -> None:
         _bytes.shrink(rows, self.precision - target.precision, target._used())
@@ -234,7 +233,8 @@ class HyperLogLog(SparseCounter):
         else:
             _estimate_rows(rows, self.precision, number, out)
 
-    def _check_rows(self, rows: Any) -> bool:
+    def _check_rows(self, rows: Any, count: int) -> bool:
+        rows = rows[: count * self._row]
         if len(rows) and rows.max() > 65 - self.precision:
             return False
         # Of few keys there would be tokens: the same counter has the same bytes.

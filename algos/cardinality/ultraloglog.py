@@ -37,7 +37,7 @@ from algos._bits import (
 )
 from algos._fastcall import Method, Native, as_none, bytes_of, float64s_of, number_of, slowly, uint64s_of
 from algos._jit import inlined, kernel, primitive
-from algos.cardinality._estimators import FULL, LN2, likeliest
+from algos.cardinality._estimators import FULL, errors_of, likeliest
 from algos.cardinality._ranks import (
     AHEAD,
     BLOCK,
@@ -62,10 +62,10 @@ from algos.hashing.xxh3 import xxh3_key, xxh3_word
 if TYPE_CHECKING:
     from algos._state import Parameters
 
-ML_ERROR, ML_BIAS = 0.7608621002725182, 0.48147376527720065
+ML_ERROR, ML_BIAS, MARTINGALE_ERROR = errors_of(2.0, 2)
 TAU, V = 0.8194911375910897, 0.6118931496978437
 ETA = (4.663135422063788, 2.1378502137958524, 2.781144650979996, 0.9824082545153715)
-"""The paper's constants of the estimators; ETA by the two bits of a register."""
+"""The paper's constants of the FGRA estimator; ETA by the two bits of a register."""
 DOWN = 2.0**-TAU
 METHODS = "ml", "fgra"
 _U4 = U64(4)
@@ -222,7 +222,7 @@ def _add_groups(rows: Any, precision: Any, hashes: Any, groups: Any) -> None:
 
 @kernel
 def _unite(mine: Any, theirs: Any) -> None:
-    for i in range(mine.size):
+    for i in range(theirs.size):
         if theirs[i]:
             mine[i] = _register(_levels(U64(mine[i])) | _levels(U64(theirs[i])))
 
@@ -442,13 +442,13 @@ class UltraLogLog(RegisterCounter):
     >>> counter = UltraLogLog()
     >>> counter.add_many(np.arange(1_000_000))
     >>> round(counter.estimate()), [round(x) for x in counter.interval(0.95)]
-    (1004402, [988687, 1020624])
+    (1002531, [986281, 1019326])
     """
 
     __slots__ = ()
     PRECISIONS = (3, 26)
     METHODS = METHODS
-    UNIT_ERRORS: ClassVar[dict[str, float]] = {"ml": ML_ERROR, "martingale": math.sqrt(5.0 * LN2 / 8.0)}
+    UNIT_ERRORS: ClassVar[dict[str, float]] = {"ml": ML_ERROR, "martingale": MARTINGALE_ERROR}
 
     def __init__(self, precision: int = 13, martingale: bool = False, *, seed: int = 0) -> None:
         self._start(precision, martingale, seed)
@@ -484,8 +484,8 @@ class UltraLogLog(RegisterCounter):
     def _find_gone(self, rows: Any, out: Any) -> None:
         _find_gone(rows, self.precision, out)
 
-    def _unite(self, mine: Any, theirs: Any) -> None:
-        _unite(mine, theirs)
+    def _unite(self, mine: Any, theirs: Any, rows: int) -> None:
+        _unite(mine, theirs[: rows * self._row])
 
     def _shrink(self, rows: Any, target: UltraLogLog) -> None:
         _shrink(rows, self.precision, self.precision - target.precision, target._used())
@@ -493,8 +493,8 @@ class UltraLogLog(RegisterCounter):
     def _estimates(self, method: str, rows: Any, out: Any) -> None:
         _estimate_rows(rows, self.precision, method == "fgra", out)
 
-    def _check_rows(self, rows: Any) -> bool:
+    def _check_rows(self, rows: Any, count: int) -> bool:
         p = self.precision
         known = np.zeros(256, np.bool_)
         known[[0, 4 * p - 4, 4 * p, 4 * p + 2]] = known[4 * p + 4 :] = True
-        return bool(known[rows].all())
+        return bool(known[rows[: count * self._row]].all())
