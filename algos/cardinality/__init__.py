@@ -4,9 +4,23 @@ from algos._variant import Variant, face
 
 VARIANTS = (
     Variant(
+        name="LinearCounter",
+        target="algos.cardinality.linear:LinearCounter",
+        paper="Whang, Vander-Zanden, Taylor: A linear-time probabilistic counting algorithm, TODS 1990",
+        topics=("21.6", "26.10"),
+        properties=frozenset({"mergeable"}),
+    ),
+    Variant(
         name="HyperLogLog",
         target="algos.cardinality.hyperloglog:HyperLogLog",
         paper="Flajolet, Fusy, Gandouet, Meunier: HyperLogLog, AofA 2007; estimators of Ertl, 2017",
+        topics=("7.11", "12.3", "13.7", "21.6", "26.10"),
+        properties=frozenset({"mergeable"}),
+    ),
+    Variant(
+        name="HyperLogLogPlusPlus",
+        target="algos.cardinality.hyperloglogplusplus:HyperLogLogPlusPlus",
+        paper="Heule, Nunkesser, Hall: HyperLogLog in practice, EDBT 2013",
         topics=("7.11", "12.3", "13.7", "21.6", "26.10"),
         properties=frozenset({"mergeable"}),
     ),

@@ -108,6 +108,24 @@ def linear(m: Any, empty: Any) -> Any:
     return m * math.log(m / empty) if empty > 0.0 else math.inf
 
 
+def linear_error(m: float, estimates: Any) -> Any:
+    """Return the relative standard error of linear counts of ``m`` places: inf of inf, 0 of 0."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        load = np.minimum(estimates / m, 700.0)
+        errors = np.sqrt(np.maximum(np.expm1(load) - load, 0.0)) / (load * math.sqrt(m))
+    return np.where(np.isinf(estimates), np.inf, np.where(estimates == 0.0, 0.0, errors))
+
+
+@inlined
+def raw_2007(counts: Any, p: Any) -> Any:
+    """Return the estimate of Flajolet and others of how often each rank is there, without corrections."""
+    m, total = math.ldexp(1.0, p), 0.0
+    for rank in range(66 - p):
+        total += math.ldexp(float(counts[rank]), -rank)
+    factor = 0.673 if p == 4 else 0.697 if p == 5 else 0.709 if p == 6 else 0.7213 / (1.0 + 1.079 / m)
+    return factor * m * m / total
+
+
 def check_confidence(confidence: Any) -> float:
     """Return by how many standard errors such a share of estimates is off at most."""
     if not isinstance(confidence, (int, float)) or isinstance(confidence, bool) or not 0 < confidence < 1:
@@ -118,8 +136,10 @@ def check_confidence(confidence: Any) -> float:
 def around(estimates: Any, errors: Any) -> tuple[Any, Any]:
     """Return the counts that are below and above their estimates by a relative error.
 
-    An error relative to what is counted, so that the upper one is inf from an error of 1 on.
+    An error relative to what is counted, so that the upper one is inf from an error of 1 on; of an error of
+    inf nothing is known.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
+        low = np.where(np.isinf(errors), 0.0, estimates / (1.0 + errors))
         high = np.where(errors < 1.0, estimates / np.maximum(1.0 - errors, 0.0), np.inf)
-    return estimates / (1.0 + errors), np.where(estimates == 0.0, 0.0, high)
+    return low, np.where(estimates == 0.0, 0.0, high)

@@ -18,6 +18,7 @@ import numpy as np
 from algos._bits import U1, U6, U63, U64, leading_zeros
 from algos._fastcall import place
 from algos._jit import inlined, kernel
+from algos.cardinality import _bytes
 from algos.cardinality._ranks import coarser, token_of
 from algos.cardinality._registers import RegisterCounter
 from algos.errors import CorruptDataError
@@ -124,6 +125,30 @@ class SparseCounter(RegisterCounter):
     def _begin_groups(self) -> None:
         super()._begin_groups()
         self._tokens = _NO_TOKENS
+
+    def _put(self, hashes: Any) -> None:
+        _bytes.add(self._registers, self.precision, hashes)
+
+    def _put_words(self, words: Any) -> None:
+        _bytes.add_words(self._registers, self.precision, words, self._hasher.word_seed)
+
+    def _put_groups(self, hashes: Any, groups: Any) -> None:
+        _bytes.add_groups(self._rows, self.precision, hashes, groups)
+
+    def _unite(self, mine: Any, theirs: Any, rows: int) -> None:
+        _bytes.unite(mine, theirs[: rows * self._row])
+
+    def _shrink(self, rows: Any, target: Self) -> None:
+        _bytes.shrink(rows, self.precision - target.precision, target._used())
+
+    def _check_rows(self, rows: Any, count: int) -> bool:
+        rows = rows[: count * self._row]
+        if len(rows) and rows.max() > 65 - self.precision:
+            return False
+        # Of few keys there would be tokens: the same counter has the same bytes.
+        least = 0 if self._fine > self.precision else self._few(self._most_slots())
+        begins_sparse = self._groups is None and not self.martingale and self._most_slots() >= LEAST_SLOTS
+        return not begins_sparse or int(np.count_nonzero(rows)) > least
 
     def _insert(self, hashes: Any) -> None:
         if self._is_sparse() and len(hashes):

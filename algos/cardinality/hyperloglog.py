@@ -36,10 +36,10 @@ from algos._fastcall import (
 )
 from algos._jit import inlined, kernel
 from algos.cardinality import _bytes
-from algos.cardinality._estimators import FULL, LN2, errors_of, likeliest, linear, sigma, tau
+from algos.cardinality._estimators import FULL, LN2, errors_of, likeliest, linear, raw_2007, sigma, tau
 from algos.cardinality._ranks import index_and_rank, token_of
 from algos.cardinality._registers import GONE, PRECISION, ROW, SUMS
-from algos.cardinality._sparse import FILLED, LEAST_SLOTS, TOKENS, SparseCounter, put_token, room_of
+from algos.cardinality._sparse import FILLED, TOKENS, SparseCounter, put_token, room_of
 from algos.hashing._keyed import hash_alone
 
 if TYPE_CHECKING:
@@ -75,11 +75,7 @@ def _likeliest(counts: Any, p: Any, beta: Any) -> Any:
 @inlined
 def _classic(counts: Any, p: Any) -> Any:
     """Return the estimate of 2007; hashes of 64 bits need no correction for large counts."""
-    m, total = math.ldexp(1.0, p), 0.0
-    for rank in range(66 - p):
-        total += math.ldexp(float(counts[rank]), -rank)
-    factor = 0.673 if p == 4 else 0.697 if p == 5 else 0.709 if p == 6 else 0.7213 / (1.0 + 1.079 / m)
-    raw = factor * m * m / total
+    m, raw = math.ldexp(1.0, p), raw_2007(counts, p)
     return linear(m, counts[0]) if raw <= 2.5 * m and counts[0] > 0 else raw
 
 
@@ -203,26 +199,11 @@ class HyperLogLog(SparseCounter):
 
     add = Method(_add_alone, "_add_one")
 
-    def _put(self, hashes: Any) -> None:
-        _bytes.add(self._registers, self.precision, hashes)
-
-    def _put_words(self, words: Any) -> None:
-        _bytes.add_words(self._registers, self.precision, words, self._hasher.word_seed)
-
-    def _put_groups(self, hashes: Any, groups: Any) -> None:
-        _bytes.add_groups(self._rows, self.precision, hashes, groups)
-
     def _follow(self, rows: Any, hashes: Any, groups: Any) -> None:
         _follow(rows, self.precision, hashes, groups, self._sums, self._gone)
 
     def _find_gone(self, rows: Any, out: Any) -> None:
         _find_gone(rows, self.precision, out)
-
-    def _unite(self, mine: Any, theirs: Any, rows: int) -> None:
-        _bytes.unite(mine, theirs[: rows * self._row])
-
-    def _shrink(self, rows: Any, target: HyperLogLog) -> None:
-        _bytes.shrink(rows, self.precision - target.precision, target._used())
 
     def _estimates(self, method: str, rows: Any, out: Any) -> None:
         number = METHODS.index(method)
@@ -232,11 +213,3 @@ class HyperLogLog(SparseCounter):
             _estimate_counts(counts, self.precision, number, out)
         else:
             _estimate_rows(rows, self.precision, number, out)
-
-    def _check_rows(self, rows: Any, count: int) -> bool:
-        rows = rows[: count * self._row]
-        if len(rows) and rows.max() > 65 - self.precision:
-            return False
-        # Of few keys there would be tokens: the same counter has the same bytes.
-        dense = self._groups is not None or self.martingale or self._most_slots() < LEAST_SLOTS
-        return dense or int(np.count_nonzero(rows)) > self._few(self._most_slots())
