@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from algos._bits import U64
 from algos._jit import inlined
 
 LN2 = math.log(2.0)
@@ -106,6 +107,15 @@ def tau(x: Any) -> Any:
 def linear(m: Any, empty: Any) -> Any:
     """Return Whang's linear count of ``m`` places of which some are empty."""
     return m * math.log(m / empty) if empty > 0.0 else math.inf
+
+
+@inlined
+def keys_per_change(gone: Any) -> Any:
+    """Return 1 / the chance that a new key changes the state, of which that much of 2^64 is gone.
+
+    All of 2^64 is as well 0, but then nothing changes any more.
+    """
+    return FULL / float(U64(0) - gone) if gone != U64(0) else 1.0
 
 
 def linear_error(m: float, estimates: Any) -> Any:

@@ -208,23 +208,23 @@ class RowCounter(Growing):
             raise ValueError("this counter counts with groups: give each key its group")
 
     def _check_groups(self, groups: Any) -> Any:
-        """Return group numbers in bounds as words, and begin to count with groups."""
+        """Return group numbers in bounds as words; refuse them where keys were counted without."""
         array = np.asarray(groups)
         if array.ndim != 1:
             raise TypeError(f"groups must be an array of ints, one for each key, not of shape {array.shape}")
         most = MAX_BYTES // self._row - 1
         numbers = whole_numbers("groups", array if len(array) else array.astype(np.int64), len(array), most)
-        if self._groups is None:
-            if not self._is_empty():
-                raise ValueError("this counter has counted keys without groups; use another for groups")
-            self._begin_groups()
+        if self._groups is None and not self._is_empty():
+            raise ValueError("this counter has counted keys without groups; use another for groups")
         return numbers
 
     def _begin_groups(self) -> None:
         self._groups, self._registers, self._rows = 0, _NOTHING, self._zeros(0)
 
     def _reach(self, numbers: Any) -> None:
-        """Have rows for all of these groups."""
+        """Have rows for all of these groups; from now on the counter counts with groups."""
+        if self._groups is None:
+            self._begin_groups()
         if len(numbers):
             self._grow(int(numbers.max()) + 1)
 

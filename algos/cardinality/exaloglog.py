@@ -52,7 +52,7 @@ from algos._fastcall import (
     uint64s_of,
 )
 from algos._jit import inlined, kernel, primitive
-from algos.cardinality._estimators import FULL, errors_of, likeliest
+from algos.cardinality._estimators import errors_of, keys_per_change, likeliest
 from algos.cardinality._ranks import AHEAD, BLOCK, BYTES, LANES, U0, WORTH, bits_of, load_bytes, survivors
 from algos.cardinality._registers import GONE, PRECISION, ROW, RegisterCounter
 from algos.hashing._keyed import hash_alone
@@ -350,7 +350,7 @@ def _put_counted(rows: Any, p: Any, d: Any, h: Any, group: Any, sums: Any, gone:
     before = _get(rows, at, d)
     after = _raised(before, d, level)
     if after != before:
-        sums[group] += FULL / (FULL - float(gone[group]))
+        sums[group] += keys_per_change(gone[group])
         gone[group] += _tell(before, d, s, beta) - _tell(after, d, s, beta)
         _set(rows, at, d, after)
 

@@ -7,8 +7,8 @@ estimation algorithms for HyperLogLog sketches, 2017 (arXiv:1702.01284)::
     state | the greatest rank of its substream: a byte for each of 2^p registers |
 
 Few keys are kept as the registers that are not empty (see ``_sparse``), which tell the same. ``add`` is O(1).
-Relative standard error, m = 2^p: ``ertl`` 1.039 / sqrt m, unbiased for any count and without tables; ``ml``,
-the likeliest count, 1.037 / sqrt m; ``martingale`` 0.833 / sqrt m, of one stream that is never merged;
+Relative standard error, m = 2^p: ``ertl`` 1.039 / sqrt m, for any count and without tables, its bias 1.1 / m
+at most; ``ml``, the likeliest count, 1.037 / sqrt m; ``martingale`` 0.833 / sqrt m, of one stream on its own;
 ``classic`` is that of 2007, 1.04 / sqrt m, and some per cent off between 2.5 m and 5 m.
 
 The one to exchange with others' systems, all of which have it; UltraLogLog tells as much in three quarters of
@@ -36,7 +36,16 @@ from algos._fastcall import (
 )
 from algos._jit import inlined, kernel
 from algos.cardinality import _bytes
-from algos.cardinality._estimators import FULL, LN2, errors_of, likeliest, linear, raw_2007, sigma, tau
+from algos.cardinality._estimators import (
+    LN2,
+    errors_of,
+    keys_per_change,
+    likeliest,
+    linear,
+    raw_2007,
+    sigma,
+    tau,
+)
 from algos.cardinality._ranks import index_and_rank, token_of
 from algos.cardinality._registers import GONE, PRECISION, ROW, SUMS
 from algos.cardinality._sparse import FILLED, TOKENS, SparseCounter, put_token, room_of
@@ -115,7 +124,7 @@ def _put_counted(rows: Any, p: Any, h: Any, group: Any, sums: Any, gone: Any) ->
     at = (group << p) + index
     before = U64(rows[at])
     if rank > before:
-        sums[group] += FULL / (FULL - float(gone[group]))
+        sums[group] += keys_per_change(gone[group])
         gone[group] += _lost(rank, p) - _lost(before, p)
         rows[at] = np.uint8(rank)
 

@@ -37,7 +37,7 @@ from algos._bits import (
 )
 from algos._fastcall import Method, Native, as_none, bytes_of, float64s_of, number_of, slowly, uint64s_of
 from algos._jit import inlined, kernel, primitive
-from algos.cardinality._estimators import FULL, errors_of, likeliest
+from algos.cardinality._estimators import errors_of, keys_per_change, likeliest
 from algos.cardinality._ranks import (
     AHEAD,
     BLOCK,
@@ -339,7 +339,7 @@ def _above(counts: Any, p: Any, m: Any) -> Any:
     """
     n0, n1 = float(counts[252]), float(counts[253])
     n2, n3 = float(counts[254]), float(counts[255])
-    if n0 + n1 + n2 + n3 == 0.0:
+    if n0 + n1 + n2 + n3 == 0.0 or n3 == m:
         return 0.0
     z = math.sqrt(
         _first_root(m + 3.0 * (n0 + n1 + n2 + n3), n0 + n1 + 2.0 * (n2 + n3), m + 2.0 * n0 + n2 - n3)
@@ -392,7 +392,7 @@ def _put_counted(rows: Any, p: Any, h: Any, group: Any, sums: Any, gone: Any) ->
     before = U64(rows[at])
     after = _raised(before, p, level)
     if after != before:
-        sums[group] += FULL / (FULL - float(gone[group]))
+        sums[group] += keys_per_change(gone[group])
         gone[group] += _left(before, p) - _left(after, p)
         rows[at] = np.uint8(after)
 
