@@ -343,6 +343,8 @@ class RowCounter(Growing):
         self = cls._made(settings, parameters.integer("seed", 0, (1 << 64) - 1))
         groups = parameters.integer("groups", -1, MAX_BYTES // self._row)
         if groups >= 0:
+            if groups * self._row > len(payload):  # before so much is allocated for them
+                raise CorruptDataError(f"{len(payload)} bytes are not {groups} rows of {self._row}")
             self._begin_groups()
             self._grow(groups)
         self._take(payload, 1 if groups < 0 else groups)

@@ -30,7 +30,7 @@ from algos.hashing.xxh3 import xxh3_key, xxh3_word
 if TYPE_CHECKING:
     from algos._state import Parameters
 
-MAX_BITS = 1 << 36
+MAX_BITS = 1 << 33
 U7 = U64(7)
 
 
@@ -100,7 +100,7 @@ def _add_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
 
 
 class LinearCounter(RowCounter):
-    """A linear counter of ``bits`` places, 8..2^36.
+    """A linear counter of ``bits`` places, 8..2^33.
 
     ``add`` is O(1), ``estimate`` O(bits). Any order of the same keys, in any batches and merges, leaves the
     same bytes. With all places taken the estimate is inf. There is one method of ``estimate``, ``"linear"``.
@@ -118,7 +118,7 @@ class LinearCounter(RowCounter):
         self.bits = integer("bits", bits)
         if not 8 <= bits <= MAX_BITS:
             raise ValueError(
-                f"bits={bits} is outside 8..2**36; take about as many as there are distinct keys"
+                f"bits={bits} is outside 8..2**33; take about as many as there are distinct keys"
             )
         self._begin(seed)
 
