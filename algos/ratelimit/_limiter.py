@@ -20,6 +20,7 @@ from algos import _state
 from algos._arguments import integer, whole_numbers
 from algos._bits import U64, aligned_zeros
 from algos._exclusive import Exclusive
+from algos._lanes import SLOTS
 from algos._pages import empty
 from algos.errors import CorruptDataError
 from algos.hashing.batch import KeyHasher
@@ -36,7 +37,7 @@ from algos.ratelimit._loops import (
     WIDTH,
 )
 from algos.ratelimit._rate import MAX_TIME, SECOND, check_burst, check_limit, interval, whole_period
-from algos.ratelimit._table import LOAD, NOWHERE, SLOTS, find, state_of
+from algos.ratelimit._table import LOAD, NOWHERE, find, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

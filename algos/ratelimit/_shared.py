@@ -37,10 +37,11 @@ from algos._arguments import whole_numbers
 from algos._bits import U64, borrowed, mulhi, popcount, prefetch_near, rotl, trailing_zeros
 from algos._fastcall import as_bool, as_flag_and_numbers
 from algos._jit import inlined, kernel
+from algos._lanes import SLOTS, at_most, equal, least
 from algos.ratelimit._atomic import read, swap, write
 from algos.ratelimit._limiter import Limiter, check_capacity, check_when_full
 from algos.ratelimit._loops import FULL, MAX_COST, OFFSET, OURS, OWN, asked_alone, without_place
-from algos.ratelimit._table import ENOUGH, LOAD, NOWHERE, SLOTS, at_most, equal, least
+from algos.ratelimit._table import ENOUGH, LOAD, NOWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
