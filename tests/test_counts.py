@@ -11,6 +11,7 @@ import numpy as np
 import oracles
 import pyarrow as pa
 import pytest
+from datasketches import count_min_sketch
 from helpers import put_together, random_keys, rng, scaled, take_apart
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,8 +108,8 @@ class NaiveSigned(Naive):
 class NaiveLevels:
     """Levels, a random word for each addition, and a geometric number of hits between two rises."""
 
-    def __init__(self, chances: list[float], first: int, size: int, seed: int) -> None:
-        self.chances, self.seed, self.drawn = chances, seed, 0
+    def __init__(self, limits: list[int], first: int, size: int, seed: int) -> None:
+        self.limits, self.seed, self.drawn = limits, seed, 0
         self.levels = [first] * size
 
     def add(self, slot: int, weight: int) -> None:
@@ -117,14 +118,14 @@ class NaiveLevels:
         self.drawn += 1
         level = self.levels[slot]
         while weight > 1 and level < 255:
-            p = self.chances[level]
+            p = self.limits[level] / 2**64
             idle = 0.0 if p == 1 else math.log(((word >> 11) + 1) / 2**53) * (1 / math.log1p(-p))
             if idle >= weight:
                 break
             weight -= min(weight, int(idle) + 1)
             level += 1
             word = oracles.splitmix64(word)
-        if weight == 1 and level < 255 and (word | 1) <= max(0, int(self.chances[level] * 2**64) - 1):
+        if weight == 1 and level < 255 and (word | 1) < self.limits[level]:
             level += 1
         self.levels[slot] = level
 
@@ -199,14 +200,15 @@ def test_signed_counters_are_the_naive_ones(items: list[tuple[int, int]], width:
 def test_morris_levels_are_the_naive_ones(items: list[tuple[int, int]], a: float) -> None:
     """Hits, one by one and many at once, raise the documented levels."""
     rise = math.log1p(1 / a)
-    naive = NaiveLevels(np.exp(-rise * np.arange(256)).tolist(), 0, 7, seed=9)
+    limits = [max(1, int(p * 2**64)) for p in np.exp(-rise * np.arange(256)).tolist()]
+    naive = NaiveLevels(limits, 0, 7, seed=9)
     check_levels(MorrisCounters(7, a, seed=9), naive, items)
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), any_weight), max_size=200), st.sampled_from([0, 1, 10, 1000]))
 def test_lfu_levels_are_the_naive_ones(items: list[tuple[int, int]], factor: int) -> None:
     """Hits, one by one and many at once, raise the documented levels."""
-    naive = NaiveLevels([1 / (max(0, c - 5) * factor + 1) for c in range(256)], 5, 7, seed=9)
+    naive = NaiveLevels([2**64 // (max(0, c - 5) * factor + 1) for c in range(256)], 5, 7, seed=9)
     check_levels(LfuCounters(7, factor, seed=9), naive, items)
 
 
@@ -418,12 +420,11 @@ def test_sized_by_the_error() -> None:
 
 def test_suggestions_are_those_of_datasketches() -> None:
     """The peer's own functions give the same sizes."""
-    datasketches = pytest.importorskip("datasketches")
     for epsilon in (0.5, 0.1, 0.01, 0.001):
-        want = datasketches.count_min_sketch.suggest_num_buckets(epsilon)
+        want = count_min_sketch.suggest_num_buckets(epsilon)
         assert CountMinSketch.from_error(epsilon, 0.1).width == want
     for confidence in (0.5, 0.9, 0.99, 0.9999):
-        want = datasketches.count_min_sketch.suggest_num_hashes(confidence)
+        want = count_min_sketch.suggest_num_hashes(confidence)
         assert CountMinSketch.from_error(0.1, 1 - confidence).depth == want
 
 

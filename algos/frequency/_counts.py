@@ -173,7 +173,7 @@ class Counts(Growing):
         return out[0].item()
 
     def estimate_many(self, keys: Any) -> Any:
-        """Return the estimates for ``n`` keys, an array of ``n``; 0 for nulls.
+        """Return the estimates for ``n`` keys, 0 for nulls: ``int64[n]``, of Morris counters ``float64[n]``.
 
         Safe from many threads while nobody adds.
         """
@@ -189,7 +189,7 @@ class Counts(Growing):
         return out
 
     def estimate_hashes(self, hashes: NDArray[np.uint64]) -> Any:
-        """Return the estimates for ready 64-bit hashes (``uint64[n]``), an array of ``n``."""
+        """Return the estimates for ready 64-bit hashes (``uint64[n]``), as ``estimate_many`` for keys."""
         hashes = check_hashes(hashes)
         out = np.empty(len(hashes), self.ESTIMATE)
         self._read(hashes, out)

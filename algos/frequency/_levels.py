@@ -163,14 +163,11 @@ def level_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     return plain, levels[mulhi32(h, U64(levels.size))]
 
 
-def thresholds_of(chances: Any) -> Any:
-    """Return for each level what a random word may be at most to raise it; nothing raises the highest."""
-    return np.array([max(0, int(p * 2**64) - 1) for p in chances[:255]] + [0], np.uint64)
-
-
-def rests_of(chances: Any) -> Any:
-    """Return for each level the 1 / ln(1 - p) by which the hits that raise nothing are drawn."""
-    return np.array([1.0 / math.log1p(-float(p)) if p < 1 else -0.0 for p in chances])
+def tables(limits: list[int]) -> tuple[Any, Any]:
+    """Return thresholds and rests for chances in multiples of 2^-64; nothing raises the last level."""
+    thresholds = np.array([*(limit - 1 for limit in limits[:-1]), 0], np.uint64)
+    rests = np.array([1.0 / math.log1p(-(limit / 2**64)) if limit < 2**64 else -0.0 for limit in limits])
+    return thresholds, rests
 
 
 class Levels(Counts):

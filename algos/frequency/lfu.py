@@ -19,7 +19,6 @@ O(size), by vectors of counters.
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -28,7 +27,7 @@ from algos._arguments import integer
 from algos._bits import U64
 from algos._fastcall import Method, Native, as_int, slowly, uint64s_of
 from algos.errors import CorruptDataError
-from algos.frequency._levels import VALUES, Levels, level_alone, rests_of, thresholds_of
+from algos.frequency._levels import VALUES, Levels, level_alone, tables
 
 if TYPE_CHECKING:
     from algos._state import Parameters
@@ -39,10 +38,10 @@ CARRIED = 2
 MOST_FACTOR, MOST_MINUTES = 1 << 30, 1 << 40
 
 
-def _check(name: str, value: Any, least: int, most: int) -> int:
+def _check(name: str, value: Any, least: int, most: int, remedy: str) -> int:
     value = integer(name, value)
     if not least <= value <= most:
-        raise ValueError(f"{name}={value} is outside {least}..{most}; Redis has 10 and 1 by default")
+        raise ValueError(f"{name}={value} is outside {least}..{most}; {remedy}")
     return value
 
 
@@ -76,13 +75,13 @@ class LfuCounters(Levels):
     decay_minutes: int
 
     def __init__(self, size: int, log_factor: int = 10, decay_minutes: int = 1, *, seed: int = 0) -> None:
-        self.log_factor = _check("log_factor", log_factor, 0, MOST_FACTOR)
-        self.decay_minutes = _check("decay_minutes", decay_minutes, 1, MOST_MINUTES)
+        self.log_factor = _check("log_factor", log_factor, 0, MOST_FACTOR, "Redis has 10")
+        self.decay_minutes = _check("decay_minutes", decay_minutes, 1, MOST_MINUTES, "Redis has 1")
         self._begin(size, seed)
 
     def decay(self, minutes: int) -> None:
         """Let ``minutes`` pass, which lower every level by one for each ``decay_minutes``; O(size)."""
-        passed = _check("minutes", minutes, 0, MOST_MINUTES) + int(self._state[CARRIED])
+        passed = _check("minutes", minutes, 0, MOST_MINUTES, "time only passes") + int(self._state[CARRIED])
         periods, rest = divmod(passed, self.decay_minutes)
         lost = np.uint8(min(periods, 255))
         np.maximum(self._counters, lost, out=self._counters)
@@ -97,8 +96,7 @@ class LfuCounters(Levels):
 
     def _set_law(self) -> None:
         above = [max(0, c - INIT) for c in range(256)]
-        chances = [Fraction(1, c * self.log_factor + 1) for c in above]
-        self._thresholds, self._rests = thresholds_of(chances), rests_of(chances)
+        self._thresholds, self._rests = tables([2**64 // (c * self.log_factor + 1) for c in above])
         self._values = np.array([c + self.log_factor * (c * (c - 1) // 2) for c in above], np.int64)
 
     def _parameters(self) -> dict[str, Any]:

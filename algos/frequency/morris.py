@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._fastcall import Method, Native, as_float, float64s_of, slowly
-from algos.frequency._levels import VALUES, Levels, level_alone, rests_of, thresholds_of
+from algos.frequency._levels import VALUES, Levels, level_alone, tables
 
 if TYPE_CHECKING:
     from algos._state import Parameters
@@ -75,7 +75,7 @@ class MorrisCounters(Levels):
     def _set_law(self) -> None:
         rise, levels = math.log1p(1.0 / self.a), np.arange(256)
         chances = np.exp(-rise * levels).tolist()
-        self._thresholds, self._rests = thresholds_of(chances), rests_of(chances)
+        self._thresholds, self._rests = tables([max(1, int(p * 2**64)) for p in chances])
         self._values = self.a * np.expm1(rise * levels)
 
     def _parameters(self) -> dict[str, Any]:
