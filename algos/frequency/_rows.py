@@ -114,6 +114,7 @@ def is_far(counters: Any) -> Any:
 
 @inlined
 def least(counters: Any, width: Any, depth: Any, h: Any) -> Any:
+    """Return the least of a key's counters."""
     x, base, found = h, U0, FULL
     for _ in range(depth):
         found = min(found, U64(counters[base + mulhi32(x, width)]))
@@ -129,6 +130,7 @@ def _read(counters: Any, width: Any, depth: Any, hashes: Any, out: Any) -> None:
 
 @kernel
 def pool(counters: Any, others: Any) -> None:
+    """Add others' 32-bit counters to these."""
     for i in range(counters.size):
         counters[i] = raised(counters[i], U64(others[i]))
 
@@ -139,6 +141,11 @@ def _ask(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     if plain:
         return as_int(least(uint32s_of(me, COUNTERS), number_of(me, WIDTH), number_of(me, DEPTH), h))
     return slowly(me, "_estimate_one", arguments, count, names)
+
+
+def shares(flags: Any) -> Any:
+    """Return for each row the share of its items that are true."""
+    return np.array([np.count_nonzero(row) for row in flags]) / flags.shape[1]
 
 
 class Rows(Counts):
@@ -204,7 +211,7 @@ class LeastOfRows(Rows):
         depth)``, usually a fraction of it. O(nbytes).
         """
         rows = self._counters.reshape(self.depth, self.width)
-        return least_bound(lambda t: float((rows > t).mean(axis=1).prod()), int(rows.max()), confidence)
+        return least_bound(lambda t: float(shares(rows > t).prod()), int(rows.max()), confidence)
 
     def _read(self, hashes: Any, out: Any) -> None:
         _read(self._counters, U64(self.width), U64(self.depth), hashes, out)

@@ -42,7 +42,7 @@ from algos.frequency._counts import (
     counted_alone,
     exact_sum,
 )
-from algos.frequency._rows import BATCH, DEPTH, STEP, WIDTH, Rows, is_far
+from algos.frequency._rows import BATCH, DEPTH, STEP, WIDTH, Rows, is_far, shares
 from algos.hashing._keyed import hash_alone
 from algos.hashing.splitmix64 import GAMMA
 
@@ -249,9 +249,7 @@ class CountSketch(Rows, Linear):
         share of such, and errs by more than t where most rows do so on one side.
         """
         magnitudes = np.abs(self._counters.view(np.int64)).reshape(self.depth, self.width)
-        return least_bound(
-            lambda t: _failing((magnitudes > t).mean(axis=1)), int(magnitudes.max()), confidence
-        )
+        return least_bound(lambda t: _failing(shares(magnitudes > t)), int(magnitudes.max()), confidence)
 
     def inner_product(self, other: CountSketch) -> float:
         """Return an estimate of the sum over keys of the products of their counts: the size of a join.
