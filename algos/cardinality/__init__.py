@@ -2,7 +2,7 @@
 
 from algos._variant import Variant, face
 
-VARIANTS = (
+VARIANTS: tuple[Variant, ...] = (
     Variant(
         name="LinearCounter",
         target="algos.cardinality.linear:LinearCounter",
@@ -37,6 +37,13 @@ VARIANTS = (
         paper="Ertl: ExaLogLog, space-efficient and practical approximate distinct counting, EDBT 2025",
         topics=("7.11", "12.3", "13.7", "21.6", "26.10"),
         properties=frozenset({"mergeable"}),
+    Variant(
+        name="ThetaSketch",
+        target="algos.cardinality.theta:ThetaSketch",
+        paper="Dasgupta, Lang, Rhodes, Thaler: A framework for estimating stream expression cardinalities, 2016",
+        standard="Apache DataSketches, theta sketch, compact serial version 3",
+        topics=("12.3", "13.7", "21.6", "26.10"),
+        properties=frozenset({"mergeable", "standard"}),
     ),
 )
 

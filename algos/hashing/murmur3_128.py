@@ -73,11 +73,17 @@ def murmur3_128(data: Any, start: Any, n: Any, seed: Any) -> Any:
     return _finish(h1, h2, n)
 
 
+@inlined
+def murmur3_128_word(word: Any, seed: Any) -> Any:
+    """Hash the 8 bytes of a word to the first of the two (uint64 both)."""
+    return _finish(seed ^ _scramble1(word), seed, _N8)[0]
+
+
 @kernel
 def _words(values: Any, seed: Any, out: Any) -> None:
     s = np.uint64(seed)
     for i in range(values.size):
-        out[i] = _finish(s ^ _scramble1(values[i]), s, _N8)[0]
+        out[i] = murmur3_128_word(values[i], s)
 
 
 @kernel
@@ -95,7 +101,7 @@ def _one(_me: Any, arguments: Any, _count: Any, _names: Any) -> Any:
         return as_none()
     s = word_of(seed)
     if kind_of(key) == INT:
-        h = _finish(s ^ _scramble1(word_of(key)), s, _N8)[0]
+        h = murmur3_128_word(word_of(key), s)
     else:
         h = murmur3_128(text_of(key), U64(0), size_of(key), s)[0]
     return as_int(h)
