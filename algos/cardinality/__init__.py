@@ -40,9 +40,17 @@ VARIANTS: tuple[Variant, ...] = (
     Variant(
         name="ThetaSketch",
         target="algos.cardinality.theta:ThetaSketch",
-        paper="Dasgupta, Lang, Rhodes, Thaler: A framework for estimating stream expression cardinalities, 2016",
+        paper="Dasgupta et al.: A framework for estimating stream expression cardinalities, ICDT 2016",
         standard="Apache DataSketches, theta sketch, compact serial version 3",
         topics=("12.3", "13.7", "21.6", "26.10"),
+        properties=frozenset({"mergeable", "standard"}),
+    ),
+    Variant(
+        name="RedisHyperLogLog",
+        target="algos.cardinality.redis_hyperloglog:RedisHyperLogLog",
+        paper="Ertl: New cardinality estimation algorithms for HyperLogLog sketches, 2017",
+        standard="Redis 7, PFADD, PFCOUNT and PFMERGE: the HYLL string",
+        topics=("7.11", "12.3", "26.10"),
         properties=frozenset({"mergeable", "standard"}),
     ),
 )

@@ -1,11 +1,11 @@
 """Bounds on what a sample tells of a set: how many keys it has, and what share of them is in another.
 
-Each key is in the sample with the chance theta, so ``k`` of ``n`` keys are with a binomial chance. Bounds are
-those of Clopper and Pearson: the ``n`` (or the share) at which ``k`` or more, or ``k`` or fewer, come with just
-the chance that the confidence leaves to one side. They are exact where a sum of some hundred terms tells them,
-else by the normal approximation with its correction for continuity, and with as many standard deviations as
-are right for that ``k`` in the limit of small theta. DataSketches bounds its theta sketches alike, for 1, 2 and
-3 standard deviations.
+Each key is in the sample with the chance theta, so ``k`` of ``n`` keys are with a binomial chance. Bounds
+are those of Clopper and Pearson: the ``n`` (or the share) at which ``k`` or more, or ``k`` or fewer, come
+with just the chance that the confidence leaves to one side. They are exact where a sum of some hundred terms
+tells them, else by the normal approximation with its correction for continuity, and with as many standard
+deviations as are right for that ``k`` in the limit of small theta. DataSketches bounds its theta sketches
+alike, for 1, 2 and 3 standard deviations.
 """
 
 from __future__ import annotations

@@ -21,9 +21,9 @@ words    theta64, retained hashes, how many there may be, whether keys
          came, the hash's seed
 ======== ===============================================================
 
-``add`` is O(1), amortised; past ``k`` keys most cost a hash and one comparison. 16 k bytes. The standard error
-is at most ``1 / sqrt(k - 1)``, 1.6 % at ``lg_k = 12``; an intersection's grows with the sets' size over its own
-(``interval`` tells). Good for set expressions and for keys to be looked at again; for a mere count an
+``add`` is O(1), amortised; past ``k`` keys most cost a hash and one comparison. 16 k bytes. The standard
+error is at most ``1 / sqrt(k - 1)``, 1.6 % at ``lg_k = 12``; an intersection's grows as the sets are larger
+than it (``interval`` tells). Good for set expressions and for keys to be looked at again; for a mere count an
 ``UltraLogLog`` has the same error in a tenth of the space.
 """
 
@@ -158,6 +158,23 @@ def _add_hashes(table: Any, state: Any, hashes: Any, shift: Any, start: Any) -> 
 
 
 @kernel
+def _gather(table: Any, out: Any) -> None:
+    """List the hashes of a table: without a branch, which would be taken as by chance."""
+    table, out, count = borrowed(table), borrowed(out), _U0
+    for at in range(U64(table.size)):
+        out[count] = table[at]
+        count += U64(table[at] != _U0)
+
+
+@kernel
+def _fill(table: Any, hashes: Any) -> None:
+    """Put distinct hashes into an empty table."""
+    table = borrowed(table)
+    for i in range(U64(hashes.size)):
+        table[_slot(table, hashes[i])] = hashes[i]
+
+
+@kernel
 def _shared(a: Any, b: Any, out: Any) -> None:
     """Note which of rising hashes ``a`` are among rising hashes ``b``."""
     j, n = U64(0), U64(b.size)
@@ -267,8 +284,9 @@ class ThetaSketch(Growing):
             lg += _LG_GROWTH
         lg = min(lg, full)
         self._table = aligned_zeros(1 << lg, np.uint64)
-        self._state[COUNT], self._state[LIMIT] = 0, _most(self.lg_k) if lg == full else 1 << (lg - 1)
-        _add_hashes(self._table, self._state, hashes, _U0, 0)
+        self._state[COUNT] = len(hashes)
+        self._state[LIMIT] = _most(self.lg_k) if lg == full else 1 << (lg - 1)
+        _fill(self._table, hashes)
 
     @property
     def theta64(self) -> int:
@@ -294,7 +312,9 @@ class ThetaSketch(Growing):
         return np.sort(self._hashes())
 
     def _hashes(self) -> Any:
-        return self._table[self._table != _U0]
+        out = np.empty(len(self) + 1, np.uint64)  # one more, for the empty slots after the last hash
+        _gather(self._table, out)
+        return out[:-1]
 
     @property
     def nbytes(self) -> int:
@@ -324,13 +344,13 @@ class ThetaSketch(Growing):
 
     def _insert(self, hashes: Any) -> None:
         self._seen(len(hashes))
-        self._take(hashes, U1)
+        self._add(hashes, U1)
 
     def _seen(self, count: int) -> None:
         if count:
             self._state[SEEN] = 1
 
-    def _take(self, hashes: Any, shift: Any) -> None:
+    def _add(self, hashes: Any, shift: Any) -> None:
         at = 0
         while at < len(hashes):
             at = int(_add_hashes(self._table, self._state, hashes, shift, at))
@@ -360,8 +380,9 @@ class ThetaSketch(Growing):
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Return bounds of the number of distinct keys, which hold with a chance of ``confidence``.
 
-        They are of the binomial law of ``len(self)`` samples; those of DataSketches for its 1, 2 and 3 standard
-        deviations are the same, to four digits below 120 samples. Of a set expression's result, too. O(1).
+        They follow from the binomial law of ``len(self)`` samples, for results of set expressions too. Those
+        of DataSketches, for its 1, 2 and 3 standard deviations, are the same; up to 120 samples to four digits.
+        O(1).
         """
         return count_bounds(len(self), self.theta, check_confidence(confidence))
 
@@ -374,8 +395,8 @@ class ThetaSketch(Growing):
     def merge(self, other: ThetaSketch) -> None:
         """Take in all keys of ``other``.
 
-        More hashes may stay retained than if all keys had come to one sketch, and none of them is wrong;
-        after ``trim`` both have the same, bit for bit. Raises ``ValueError`` unless ``lg_k`` and seed are the same.
+        More hashes may stay retained than if all keys had come to one sketch, which is no error; after
+        ``trim`` both have the same, bit for bit. Raises ``ValueError`` unless ``lg_k`` and seed are the same.
         """
         if type(other) is not type(self) or other.lg_k != self.lg_k:
             raise ValueError(f"cannot merge {other!r} into {self!r}; union takes sketches of two sizes")
@@ -389,7 +410,7 @@ class ThetaSketch(Growing):
             self._state[THETA] = other.theta64
             self._lay(mine[mine < other._state[THETA]], _LG_START)
         self._state[SEEN] |= other._state[SEEN]
-        self._take(hashes, _U0)
+        self._add(hashes, _U0)
 
     def _result(self, other: ThetaSketch, theta: int, hashes: Any) -> Self:
         """Make the sketch of an expression from the hashes below its theta."""
@@ -440,8 +461,8 @@ class ThetaSketch(Growing):
     def jaccard(self, other: ThetaSketch, confidence: float = 0.95) -> Jaccard:
         """Return the share of the keys of either that are of both, and its bounds; 1 for two empty sets.
 
-        The bounds hold with a chance of ``confidence``. Standard error ``sqrt(J (1 - J) / n)`` for ``n`` hashes
-        of the union. O(k log k).
+        The bounds hold with a chance of ``confidence``. Standard error ``sqrt(J (1 - J) / n)`` for ``n``
+        hashes of the union. O(k log k).
         """
         confidence = check_confidence(confidence)
         theta, mine, shared = self._below_both(other)
@@ -469,10 +490,10 @@ class ThetaSketch(Growing):
         theta, hashes, empty = read_compact(data, self.seed)
         while self.lg_k < MAX_LG_K and len(hashes) > _most(self.lg_k):
             self.lg_k += 1
-        self._fill(theta, hashes, empty)
+        self._take_stored(theta, hashes, empty)
         return self
 
-    def _fill(self, theta: int, hashes: Any, empty: bool) -> None:
+    def _take_stored(self, theta: int, hashes: Any, empty: bool) -> None:
         """Take stored hashes, which have to rise, and to be what a theta of that size leaves."""
         if len(hashes) > _most(self.lg_k):
             raise CorruptDataError(f"{len(hashes)} hashes are more than a sketch of lg_k={self.lg_k} retains")
@@ -501,7 +522,7 @@ class ThetaSketch(Growing):
         except ValueError as error:
             raise CorruptDataError(str(error)) from error
         theta = parameters.integer("theta64", 1, MAX_THETA)
-        self._fill(theta, np.frombuffer(payload, "<u8"), parameters.choice("empty", (True, False)))
+        self._take_stored(theta, np.frombuffer(payload, "<u8"), parameters.choice("empty", (True, False)))
         return self
 
     add = Method(_put, "_add_one")

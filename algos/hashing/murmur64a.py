@@ -25,14 +25,16 @@ _N7, _N8 = U64(7), U64(8)
 
 
 @inlined
-def _mix(h: Any, word: Any) -> Any:
+def murmur64a_mix(h: Any, word: Any) -> Any:
+    """Take 8 bytes, a word, into a state."""
     k = word * M
     k = (k ^ (k >> R)) * M
     return (h ^ k) * M
 
 
 @inlined
-def _finish(h: Any) -> Any:
+def murmur64a_end(h: Any) -> Any:
+    """Return the hash that a state is."""
     h = (h ^ (h >> R)) * M
     return h ^ (h >> R)
 
@@ -42,19 +44,19 @@ def murmur64a(data: Any, start: Any, n: Any, seed: Any) -> Any:
     """Hash ``data[start : start + n]`` (uint8 array; uint64 start, length and seed)."""
     h, p, tail = seed ^ (n * M), start, start + (n & ~_N7)
     while p < tail:
-        h = _mix(h, load64(data, p))
+        h = murmur64a_mix(h, load64(data, p))
         p += _N8
     rest = n & _N7
     if rest:
         h = (h ^ partial64(data, p, rest)) * M
-    return _finish(h)
+    return murmur64a_end(h)
 
 
 @kernel
 def _words(values: Any, seed: Any, out: Any) -> None:
     start = np.uint64(seed) ^ (_N8 * M)
     for i in range(values.size):
-        out[i] = _finish(_mix(start, values[i]))
+        out[i] = murmur64a_end(murmur64a_mix(start, values[i]))
 
 
 @kernel
@@ -72,7 +74,7 @@ def _one(_me: Any, arguments: Any, _count: Any, _names: Any) -> Any:
         return as_none()
     s = word_of(seed)
     if kind_of(key) == INT:
-        h = _finish(_mix(s ^ (_N8 * M), word_of(key)))
+        h = murmur64a_end(murmur64a_mix(s ^ (_N8 * M), word_of(key)))
     else:
         h = murmur64a(text_of(key), U64(0), size_of(key), s)
     return as_int(h)
