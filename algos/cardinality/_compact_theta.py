@@ -30,7 +30,6 @@ from algos.errors import CorruptDataError
 from algos.hashing.batch import hash64
 
 MAX_THETA = (1 << 63) - 1
-MAX_HASHES = 15 << 23
 COMPACT_SKETCH = 3
 READ_ONLY, EMPTY, COMPACT, ORDERED = 2, 4, 8, 16
 
@@ -87,7 +86,7 @@ def read_compact(data: Any, seed: int) -> tuple[int, Any, bool]:
             f"sketch type {kind} is not {COMPACT_SKETCH}, a compact theta sketch: compact it"
         )
     if version > 1 and found != seed_hash(seed):
-        raise ValueError(f"seed hash {found:#06x} is not that of seed={seed}; give the seed it was made with")
+        raise CorruptDataError(f"seed hash {found:#06x} is not of seed={seed}; give the one it was made with")
     if version == 4:
         return _read_compressed(source, longs, three, four)
     if version not in {1, 2, 3} or longs not in {1, 2, 3}:

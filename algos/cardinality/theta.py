@@ -15,8 +15,9 @@ expression of the two sets.
 ======== ===============================================================
 state    meaning
 ======== ===============================================================
-table    uint64[2^lg]: retained hashes by their low bits, double hashing;
-         grows eightfold when half full, up to lg = lg_k + 1
+table    uint64[2^lg] in lines of eight: a hash is in the line of its low
+         bits, or in the next with room; grows eightfold when half full,
+         up to lg = lg_k + 1
 words    theta64, retained hashes, how many there may be, whether keys
          came, the hash's seed
 ======== ===============================================================
@@ -36,7 +37,7 @@ from llvmlite import ir
 from numba import types
 
 from algos._arguments import integer
-from algos._bits import U1, U64, aligned_zeros, borrowed, item_pointer, leading_zeros, trailing_zeros
+from algos._bits import U1, U3, U64, aligned_zeros, borrowed, item_pointer, trailing_zeros
 from algos._fastcall import (
     INT,
     NONE,
@@ -74,7 +75,9 @@ _LG_START, _LG_GROWTH = 6, 3
 THETA, COUNT, LIMIT, SEEN, SEED = range(5)
 BLOCK = 64
 """Hashes compared at a time: a bit of a word for each."""
-_U0, _U7F = U64(0), U64(0x7F)
+LINE = 8
+"""Slots looked at together: a cache line."""
+_U0, _U7, _LINE = U64(0), U64(7), U64(LINE)
 _BLOCK = U64(BLOCK)
 
 
@@ -98,15 +101,42 @@ def _below(typingctx: Any, hashes: Any, theta: Any) -> Any:
     return types.uint64(hashes, types.uint64), codegen
 
 
+def _line_twin(table: Any, start: Any, h: Any) -> Any:
+    line = table[int(start) : int(start) + LINE]
+    return np.uint16(sum(int(line[i] == h) << i | int(not line[i]) << (LINE + i) for i in range(LINE)))
+
+
+@primitive(_line_twin)
+def _line(typingctx: Any, table: Any, start: Any, h: Any) -> Any:
+    """Return where in the line from ``start`` on a hash is, and, in the bits above, where 0 is."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        row, i32 = ir.VectorType(ir.IntType(64), LINE), ir.IntType(32)
+        first = item_pointer(context, builder, signature.args[0], args[0], args[1], LINE)
+        found = builder.load(builder.bitcast(first, row.as_pointer()))
+        found.align = 8
+        h = builder.insert_element(ir.Constant(row, ir.Undefined), args[2], i32(0))
+        h = builder.shuffle_vector(h, h, ir.Constant(ir.VectorType(i32, LINE), [0] * LINE))
+        same = builder.icmp_unsigned("==", found, h)
+        none = builder.icmp_unsigned("==", found, ir.Constant(row, [0] * LINE))
+        both = builder.shuffle_vector(
+            same, none, ir.Constant(ir.VectorType(i32, 2 * LINE), list(range(2 * LINE)))
+        )
+        return builder.bitcast(both, ir.IntType(2 * LINE))
+
+    return types.uint16(table, types.uint64, types.uint64), codegen
+
+
 @inlined
 def _slot(table: Any, h: Any) -> Any:
     """Return where in the table a hash is, or the empty slot where it belongs."""
-    mask = U64(table.size) - U1
-    stride = (((h >> (U64(64) - leading_zeros(mask))) & _U7F) << U1) | U1
-    at = h & mask
-    while table[at] != _U0 and table[at] != h:
-        at = (at + stride) & mask
-    return at
+    last = (U64(table.size) >> U3) - U1
+    line = h & last
+    found = U64(_line(table, line << U3, h))
+    while found == _U0:
+        line = (line + U1) & last
+        found = U64(_line(table, line << U3, h))
+    return (line << U3) + (trailing_zeros(found) & _U7)
 
 
 @inlined
@@ -168,10 +198,16 @@ def _gather(table: Any, out: Any) -> None:
 
 @kernel
 def _fill(table: Any, hashes: Any) -> None:
-    """Put distinct hashes into an empty table."""
-    table = borrowed(table)
+    """Put distinct hashes into an empty table, of whose lines only the sizes are looked at."""
+    table, last = borrowed(table), (U64(table.size) >> U3) - U1
+    sizes = np.zeros(table.size >> 3, np.uint64)
+    used = borrowed(sizes)
     for i in range(U64(hashes.size)):
-        table[_slot(table, hashes[i])] = hashes[i]
+        line = hashes[i] & last
+        while used[line] == _LINE:
+            line = (line + U1) & last
+        table[(line << U3) + used[line]] = hashes[i]
+        used[line] += U1
 
 
 @kernel
@@ -381,7 +417,7 @@ class ThetaSketch(Growing):
         """Return bounds of the number of distinct keys, which hold with a chance of ``confidence``.
 
         They follow from the binomial law of ``len(self)`` samples, for results of set expressions too. Those
-        of DataSketches, for its 1, 2 and 3 standard deviations, are the same; up to 120 samples to four digits.
+        of DataSketches, for 1, 2 and 3 standard deviations, are the same; up to 120 samples to four digits.
         O(1).
         """
         return count_bounds(len(self), self.theta, check_confidence(confidence))
@@ -484,7 +520,7 @@ class ThetaSketch(Growing):
         """Make a sketch of a compact one of DataSketches, serial version 1 to 4, compressed or not.
 
         It says nothing of its size: the sketch is of ``lg_k``, or a larger one where it has more hashes. More
-        keys can be added. Raises ``CorruptDataError`` for other bytes, ``ValueError`` for another ``seed``.
+        keys can be added. Raises ``CorruptDataError`` for other bytes, or for those of another ``seed``.
         """
         self = cls(lg_k, seed=seed)
         theta, hashes, empty = read_compact(data, self.seed)
