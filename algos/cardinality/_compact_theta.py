@@ -35,11 +35,8 @@ READ_ONLY, EMPTY, COMPACT, ORDERED = 2, 4, 8, 16
 
 
 def seed_hash(seed: int) -> int:
-    """Return the 16 bits by which sketches of different seeds are told apart; a seed with 0 is refused."""
-    found = hash64(seed.to_bytes(8, "little"), "murmur3_128") & 0xFFFF
-    if not found:
-        raise ValueError(f"seed={seed} has a seed hash of 0, which DataSketches refuses; choose another")
-    return found
+    """Return the 16 bits by which sketches of different seeds are told apart."""
+    return hash64(seed.to_bytes(8, "little"), "murmur3_128") & 0xFFFF
 
 
 def write_compact(theta: int, hashes: Any, empty: bool, seed: int) -> bytes:

@@ -54,7 +54,7 @@ from algos._fastcall import (
     word_of,
 )
 from algos._jit import inlined, kernel, primitive
-from algos.cardinality._compact_theta import read_compact, seed_hash, write_compact
+from algos.cardinality._compact_theta import read_compact, write_compact
 from algos.cardinality._sampled import check_confidence, count_bounds, share_bounds
 from algos.errors import CorruptDataError
 from algos.hashing._keyed import Growing, check_hashes
@@ -309,7 +309,6 @@ class ThetaSketch(Growing):
 
     def _begin(self, seed: int) -> None:
         self._use(_Hasher(seed))
-        seed_hash(self.seed)
         self._state = np.array([MAX_THETA, 0, 0, 0, self.seed], np.uint64)
         self._lay(np.empty(0, np.uint64), _LG_START)
 
@@ -552,11 +551,7 @@ class ThetaSketch(Growing):
             raise CorruptDataError(f"{len(payload)} bytes are not a whole number of 8-byte hashes")
         self = cls.__new__(cls)
         self.lg_k = parameters.integer("lg_k", MIN_LG_K, MAX_LG_K)
-        seed = parameters.integer("seed", 0, (1 << 64) - 1)
-        try:
-            self._begin(seed)
-        except ValueError as error:
-            raise CorruptDataError(str(error)) from error
+        self._begin(parameters.integer("seed", 0, (1 << 64) - 1))
         theta = parameters.integer("theta64", 1, MAX_THETA)
         self._take_stored(theta, np.frombuffer(payload, "<u8"), parameters.choice("empty", (True, False)))
         return self
