@@ -36,15 +36,17 @@ def decimal_hash(word: Any, negative: Any, seed: Any) -> Any:
     v = _U0 - word if negative else word
     # Three words of text, and how many of their bytes, all zeros, come before the first digit.
     upper = v // _E8
-    third = _digits(v - upper * _E8)
-    top = upper // _E8
-    second, first = _digits(upper - top * _E8), _digits(top)
+    first, second, third = _U0, _U0, _digits(v - upper * _E8)
     if upper == _U0:
-        before = U64(16) + min(trailing_zeros(third) >> U3, U64(7))
-    elif top == _U0:
-        before = U8 + (trailing_zeros(second) >> U3)
+        before = U16 + min(trailing_zeros(third) >> U3, U64(7))
     else:
-        before = trailing_zeros(first) >> U3
+        top = upper // _E8
+        second = _digits(upper - top * _E8)
+        if top == _U0:
+            before = U8 + (trailing_zeros(second) >> U3)
+        else:
+            first = _digits(top)
+            before = trailing_zeros(first) >> U3
     first, second, third = first + _ASCII, second + _ASCII, third + _ASCII
     if negative:
         before -= U1
