@@ -37,6 +37,7 @@ VARIANTS: tuple[Variant, ...] = (
         paper="Ertl: ExaLogLog, space-efficient and practical approximate distinct counting, EDBT 2025",
         topics=("7.11", "12.3", "13.7", "21.6", "26.10"),
         properties=frozenset({"mergeable"}),
+    ),
     Variant(
         name="ThetaSketch",
         target="algos.cardinality.theta:ThetaSketch",
