@@ -224,6 +224,29 @@ def is_str(typingctx: Any, base: Any, index: Any) -> Any:
     return types.boolean(types.uint64, types.int64), codegen
 
 
+@intrinsic
+def real_of(typingctx: Any, base: Any, index: Any) -> Any:
+    """Take an object that is exactly a ``float``, or an ``int`` of 64 bits, as a float64; others are NaN."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        b, item, pyapi = builder, _item(builder, *args), context.get_python_api(builder)
+        real = cgutils.alloca_once_value(b, ir.DoubleType()(float("nan")))
+        is_a, overflow = pyapi.get_type(b.bitcast(item, pyapi.pyobj)), cgutils.alloca_once(b, _I32)
+
+        def of(name: str) -> Any:
+            return b.icmp_unsigned("==", is_a, b.bitcast(pyapi.get_c_object(name), is_a.type))
+
+        with b.if_then(of("PyFloat_Type")):
+            b.store(_call(b, "PyFloat_AsDouble", ir.DoubleType(), item), real)
+        with b.if_then(of("PyLong_Type")):
+            word = _call(b, "PyLong_AsLongLongAndOverflow", _I64, item, overflow)
+            with b.if_then(b.icmp_unsigned("==", b.load(overflow), _I32(0))):
+                b.store(b.sitofp(word, ir.DoubleType()), real)
+        return b.load(real)
+
+    return types.float64(types.uint64, types.int64), codegen
+
+
 def _member(name: str, of: Any) -> Any:
     @intrinsic
     def read(typingctx: Any, key: Any) -> Any:

@@ -53,9 +53,7 @@ def batches(items: Any) -> Iterator[Batch]:
     elif module == "pandas" and isinstance(getattr(items, "dtype", None), np.dtype):
         values = items.to_numpy()
         yield _of_list(values) if values.dtype.kind == "O" else _of_numpy(values)
-    elif module in {"pyarrow", "pandas"} or any(
-        hasattr(items, f"__arrow_c_{one}__") for one in ("stream", "array")
-    ):
+    elif speaks_arrow(items):
         yield _of_arrow(items)
     elif isinstance(items, (str, bytes, bytearray, memoryview, Mapping)) or not isinstance(items, Iterable):
         hint = "; for one item use add" if not isinstance(items, Mapping) else "; pass its .items()"
@@ -106,10 +104,25 @@ def _pyarrow() -> Any:
     return pa
 
 
+def speaks_arrow(items: Any) -> bool:
+    """Tell whether items are, or can be had as, an Arrow array."""
+    module = type(items).__module__.partition(".")[0]
+    return module in {"pyarrow", "pandas"} or any(
+        hasattr(items, f"__arrow_c_{one}__") for one in ("stream", "array")
+    )
+
+
+def as_arrow(items: Any) -> Any:
+    """Return a pyarrow array or chunked array of what speaks Arrow."""
+    pa = _pyarrow()
+    if isinstance(items, (pa.Array, pa.ChunkedArray)):
+        return items
+    return pa.chunked_array(items) if hasattr(items, "__arrow_c_stream__") else pa.array(items)
+
+
 def _of_arrow(items: Any) -> Batch:
     pa = _pyarrow()
-    if not isinstance(items, (pa.Array, pa.ChunkedArray)):
-        items = pa.chunked_array(items) if hasattr(items, "__arrow_c_stream__") else pa.array(items)
+    items = as_arrow(items)
     chunks = items.chunks if isinstance(items, pa.ChunkedArray) else [items]
     starts = np.cumsum([0, *map(len, chunks)])
     kind = _plain(pa, items.type)

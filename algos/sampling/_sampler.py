@@ -15,7 +15,7 @@ import numpy as np
 from algos._arguments import integer
 from algos._state import Stored
 from algos.errors import CorruptDataError
-from algos.sampling import _random
+from algos.sampling import _numbers
 from algos.sampling._items import NOTHING, keep_like, pack_items, unpack_items
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 MAX_K = (1 << 31) - 1
 MAX_SEEN = 1 << 63
 MAX_SEED = (1 << 64) - 1
-SEEN, CODE = _random.WORDS, _random.WORDS + 1
+SEEN, CODE = _numbers.WORDS, _numbers.WORDS + 1
 """Words of the state: how many items were offered, of what kind the kept ones are; then the variant's."""
-OWN = _random.WORDS + 2
+OWN = _numbers.WORDS + 2
 
 
 class Sampler(Stored):
@@ -46,7 +46,7 @@ class Sampler(Stored):
         if not 0 <= self._seed <= MAX_SEED:
             raise ValueError(f"seed={self._seed} is outside 0 <= seed < 2**64")
         self._state = np.zeros(self.STATE, np.uint64)
-        _random.seeded(self._state, np.uint64(self._seed))
+        _numbers.seeded(self._state, np.uint64(self._seed))
         self._kept: Kept | None = None
 
     @property
@@ -68,7 +68,11 @@ class Sampler(Stored):
 
         NumPy's come as an array of their dtype, a row an item; Arrow's as a pyarrow array; others as a list.
         """
-        return [] if self._kept is None else self._kept.pick(np.arange(len(self)))
+        return [] if self._kept is None else self._kept.pick(self._sampled())
+
+    def _sampled(self) -> Any:
+        """Return the slots of the sample."""
+        return np.arange(len(self))
 
     def _admit(self, batch: Batch) -> Kept:
         """Return where the items of a batch can be kept; refuse a batch of another kind, or one too many."""
@@ -84,13 +88,17 @@ class Sampler(Stored):
         return kept
 
     def _check_mergeable(self, other: Any) -> None:
-        """Refuse what cannot be merged, and what was sampled by the same random numbers."""
+        """Refuse what cannot be merged."""
         if type(other) is not type(self):
             raise ValueError(f"cannot merge a {type(other).__name__} into a {type(self).__name__}")
         if other.k != self.k:
             raise ValueError(f"cannot merge samples with k={self.k} and k={other.k}; make both alike")
         if other._kept is not None:
             self._admit(other._kept.batch(len(other)))
+
+    def _check_independent(self, other: Sampler) -> None:
+        if other._seed == self._seed:
+            raise ValueError(f"both samples have seed={self._seed}: give each stream a seed of its own")
 
     @property
     def nbytes(self) -> int:
@@ -136,7 +144,7 @@ class Sampler(Stored):
         if len(payload) < size:
             raise CorruptDataError(f"a payload of {len(payload)} bytes has no state of {size}")
         self._state = np.frombuffer(payload[:size], "<u8").astype(np.uint64)
-        if not self._state[: _random.WORDS].any() or int(self._state[SEEN]) > MAX_SEEN:
+        if not self._state[: _numbers.WORDS].any() or int(self._state[SEEN]) > MAX_SEEN:
             raise CorruptDataError("no sampler has this state")
         slots = self._slots_claimed()
         end = size + 8 * cls.COLUMNS * slots

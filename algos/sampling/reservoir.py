@@ -28,7 +28,7 @@ from algos._fastcall import Method, Native, as_none, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
 from algos.sampling._items import LIST, batches
-from algos.sampling._random import below, exponential, uniform
+from algos.sampling._numbers import below, exponential, uniform
 from algos.sampling._sampler import CODE, OWN, SEEN, Sampler
 
 NEXT, LOG_W = OWN, OWN + 1
@@ -171,8 +171,7 @@ class ReservoirSample(Sampler):
         ``k``, and items of another kind are a ``TypeError``.
         """
         self._check_mergeable(other)
-        if other._seed == self._seed:
-            raise ValueError(f"both samples have seed={self._seed}: give each stream a seed of its own")
+        self._check_independent(other)
         if other._kept is None:
             return
         mine, theirs = self._drawn(self), self._drawn(other)
