@@ -25,7 +25,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from algos._bits import U1, U64, item_pointer, trailing_zeros
+from algos._bits import U1, U64, aligned_zeros, borrowed, item_pointer, trailing_zeros
 from algos._fastcall import Method, Native, as_none, number_of, place, real_of, slowly, uint64s_of
 from algos._jit import inlined, kernel, primitive
 from algos.errors import CorruptDataError
@@ -110,6 +110,13 @@ def _emit_candidates(context: Any, builder: Any, signature: Any, args: Any) -> A
 
 
 @inlined
+def _make(words: Any, n: Any, first: Any, base: Any) -> None:
+    """Make the words of the items from position ``first`` on."""
+    for j in range(n):
+        words[j] = splitmix64((first + j) * GAMMA, base)
+
+
+@inlined
 def _insert(state: Any, keys: Any, kept: Any, heap: Any, size: Any, word: Any, weight: Any) -> Any:
     """Take an item in whose key is below the largest; return its slot, or ``size``."""
     key = math.log(_uniform(word)) - math.log(weight)
@@ -135,14 +142,14 @@ def _choose(
     makes: Any,
 ) -> Any:
     """Offer items, whose words are given, or made here by their positions; return how many slots changed."""
-    keys, kept, reals = columns[0], columns[1], state.view(np.float64)
+    state, heap, words, weights = borrowed(state), borrowed(heap), borrowed(words), borrowed(weights)
+    keys, kept, reals = borrowed(columns[0]), borrowed(columns[1]), borrowed(state.view(np.float64))
     n, count, used, first, i = U64(weights.size), _U0, state[_USED], state[_SEEN], _U0
     state[_SEEN] += n
     while i < n:
         page, end = i, min(i + _PAGE, n)
         if makes:
-            for j in range(end - page):
-                words[j] = splitmix64((first + page + j) * GAMMA, state[_U0])
+            _make(words, end - page, first + page, state[_U0])
         off = page if makes else _U0
         while used < size and i < end:
             if weights[i] > 0.0:
@@ -217,7 +224,7 @@ class PrioritySample(Weighing):
             raise TypeError(f"coordinated must be a bool, not {type(coordinated).__name__}")
         super().__init__(k, seed=seed)
         self.coordinated = coordinated
-        self._words = np.empty(int(_PAGE), np.uint64)
+        self._words = aligned_zeros(int(_PAGE), np.uint64)
 
     @property
     def _most(self) -> int:
@@ -310,7 +317,7 @@ class PrioritySample(Weighing):
 
     def _configure(self, parameters: Parameters) -> None:
         self.coordinated = parameters.choice("coordinated", (False, True))
-        self._words = np.empty(int(_PAGE), np.uint64)
+        self._words = aligned_zeros(int(_PAGE), np.uint64)
 
     def _check(self, columns: Any) -> None:
         super()._check(columns)

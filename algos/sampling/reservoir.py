@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import U1, U64
+from algos._bits import U1, U64, borrowed
 from algos._fastcall import Method, Native, as_none, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
@@ -62,6 +62,7 @@ def _choose(state: Any, k: Any, n: Any, chosen: Any, changed: Any) -> Any:
 
     Those slots are in ``changed`` and 1 + the position of their new item in ``chosen``, which is 0 elsewhere.
     """
+    state = borrowed(state)
     first, count = state[_SEEN], _U0
     end = first + n
     at = first

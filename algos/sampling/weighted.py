@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import U1, U64
+from algos._bits import U1, U64, borrowed
 from algos._fastcall import Method, Native, as_none, number_of, place, real_of, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
@@ -130,6 +130,7 @@ def _skip(state: Any, sums: Any, weights: Any, i: Any) -> Any:
 @kernel
 def _choose(state: Any, keys: Any, heap: Any, k: Any, weights: Any, chosen: Any, changed: Any) -> Any:
     """Offer items; return how many slots changed, see ``note``."""
+    state, keys, heap, weights = borrowed(state), borrowed(keys), borrowed(heap), borrowed(weights)
     n, count, i, used = U64(weights.size), _U0, _U0, state[_USED]
     state[_SEEN] += n
     reals = state.view(np.float64)
