@@ -490,6 +490,7 @@ def _unpack_arrow(data: memoryview, n: int) -> Any:
         items = table.column("items").combine_chunks() if table.num_columns == 1 else None
         if isinstance(items, pa.ChunkedArray):
             items = pa.concat_arrays(items.chunks) if items.num_chunks else pa.array([], items.type)
+        _ = None if items is None else pa.array([], items.type)  # fields may have names that are no text
     except (pa.ArrowException, ValueError, TypeError, LookupError, OSError, MemoryError) as error:
         raise CorruptDataError(f"unreadable Arrow items: {error}") from error
     if items is None or len(items) != n or pa.types.is_dictionary(items.type):

@@ -306,7 +306,8 @@ class ConsistentTraceSampler(Stored):
             ids = as_arrow(ids)
             binary = "binary" in str(getattr(ids.type, "value_type", ids.type))
         else:
-            binary = isinstance(ids, (list, tuple)) and any(isinstance(one, bytes) for one in ids[:1])
+            some = ids if isinstance(ids, (list, tuple)) else ()
+            binary = isinstance(next((one for one in some if one is not None), None), bytes)
         made, base = [np.empty(0, np.bool_)], 0
         for part in pieces(ids):
             made.append(self._of_piece(part, binary, base))
@@ -333,10 +334,12 @@ class ConsistentTraceSampler(Stored):
     def _of_piece(self, part: Any, binary: bool, base: int) -> Any:
         if isinstance(part, Dictionary):
             found = self._of_piece(part.values, binary, base)[part.indices]
-        elif not isinstance(part, Text):
+        elif isinstance(part, Text):
+            found = self._of_text(part, binary, base)
+        elif len(part) and (part.valid is None or part.valid.any()):
             raise TypeError(f"trace ids cannot be numbers of 64 bits; they can be {_ACCEPTED}")
         else:
-            found = self._of_text(part, binary, base)
+            return np.zeros(len(part), np.bool_)
         return found if part.valid is None else found & part.valid
 
     def _of_text(self, part: Text, binary: bool, base: int) -> Any:
