@@ -80,6 +80,11 @@ def single(item: Any) -> Batch:
     return Batch(LIST, None, 1, lambda _: [item])
 
 
+def keys_of(items: Any) -> Any:
+    """Return a batch of items as one of keys, which is an array or a list."""
+    return items if isinstance(items, np.ndarray) or speaks_arrow(items) else list(items)
+
+
 def _of_list(items: Any) -> Batch:
     def take(positions: Any) -> list[Any]:
         return [items[at] for at in positions.tolist()]
@@ -133,7 +138,7 @@ def _of_arrow(items: Any) -> Batch:
         rising = positions[order]
         cuts = np.searchsorted(rising, starts)
         taken = [
-            _decoded(chunk.take(pa.array(rising[lo:hi] - start)))
+            _taken(pa, chunk, pa.array(rising[lo:hi] - start))
             for chunk, start, lo, hi in zip(chunks, starts, cuts, cuts[1:], strict=False)
             if hi > lo
         ]
@@ -145,12 +150,30 @@ def _of_arrow(items: Any) -> Batch:
 
 
 def _plain(pa: Any, kind: Any) -> Any:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+    """Return the type that items of an Arrow type are kept as: of dictionaries and views, what they mean."""
+    if pa.types.is_dictionary(kind):
+        return _plain(pa, kind.value_type)
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_plain(pa, field.type)) for field in kind])
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    return pa.large_binary() if pa.types.is_binary_view(kind) else kind
 
 
-def _decoded(array: Any) -> Any:
-    """Return dictionary-encoded items as they are: each batch has a dictionary of its own."""
-    return array.dictionary_decode() if hasattr(array, "dictionary_decode") else array
+def _taken(pa: Any, array: Any, indices: Any) -> Any:
+    """Take some items of an array, as its plain type."""
+    kind = array.type
+    if pa.types.is_struct(kind):
+        fields = [_taken(pa, child, indices) for child in array.flatten()]
+        gone = array.is_null().take(indices)
+        return pa.StructArray.from_arrays(fields, fields=list(_plain(pa, kind)), mask=gone)
+    if pa.types.is_dictionary(kind):
+        return _taken(pa, array.take(indices).dictionary_decode(), pa.array(np.arange(len(indices))))
+    if not (pa.types.is_string_view(kind) or pa.types.is_binary_view(kind)):
+        return array.take(indices)
+    if 8 * len(indices) > len(array):
+        return array.cast(_plain(pa, kind)).take(indices)
+    return pa.array([array[at].as_py() for at in indices.to_pylist()], _plain(pa, kind))
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -335,12 +358,14 @@ class _Arrow(Kept):
 
     def lift(self, item: Any) -> Batch:
         pa = _pyarrow()
+        found = type(item).__name__
         try:
-            array = pa.array([item], self.kind)
+            alike = item is None or _sort(pa, pa.array([item]).type) == _sort(pa, self.kind)
+            array = pa.array([item if alike else None], self.kind)
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            raise TypeError(
-                f"this sample holds Arrow {self.kind}, no {type(item).__name__}: {error}"
-            ) from None
+            raise TypeError(f"this sample holds Arrow {self.kind}, no {found}: {error}") from None
+        if not alike:
+            raise TypeError(f"this sample holds Arrow {self.kind}, no {found}")
         return Batch(ARROW, self.kind, 1, lambda _: array)
 
     def packed(self, slots: Any) -> bytes:
@@ -354,6 +379,14 @@ class _Arrow(Kept):
     @property
     def nbytes(self) -> int:
         return int(sum(part.nbytes for part in self._parts) + self._at.nbytes)
+
+
+def _sort(pa: Any, kind: Any) -> str:
+    """Return of what sort a type's values are: Arrow makes integers of floats, and text of bytes, unasked."""
+    for sort in ("integer", "floating", "boolean", "string", "large_string", "binary", "large_binary"):
+        if getattr(pa.types, f"is_{sort}")(kind):
+            return sort.removeprefix("large_")
+    return "binary" if pa.types.is_fixed_size_binary(kind) else "other"
 
 
 def _row(dtype: Any, row: Any) -> str:
@@ -471,7 +504,7 @@ def _unpack_numpy(data: memoryview, n: int) -> Any:
     row = struct.unpack_from(f"<{data[1]}Q", data, at)
     try:
         dtype = np.dtype(name.decode("ascii"))
-        simple = dtype.kind in _SIMPLE and dtype.str.encode() == name
+        simple = dtype.kind in _SIMPLE and dtype.isnative and dtype.str.encode() == name
     except (TypeError, ValueError, SyntaxError, OverflowError, MemoryError):
         simple = False
     if not simple or len(row) > 31 or max(row, default=0) >= 1 << 48:

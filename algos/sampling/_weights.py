@@ -368,8 +368,11 @@ class Weighing(Sampler):
         _rebuilt(self._columns[0], self._heap, U64(len(stay)))
         self._state[USED] = len(stay)
         self._state[SEEN] += other._state[SEEN]
-        self._state.view(np.float64)[TOTAL:MORE] += other._state.view(np.float64)[TOTAL:MORE]
-        return len(stay) == self._most
+        self._state.view(np.float64)[TOTAL:SCALE] += other._state.view(np.float64)[TOTAL:SCALE]
+        full = len(stay) == self._most
+        if full:
+            _rescaled(self._state, both[stay[-1]] + self.SLACK)
+        return full
 
     def _fixed(self) -> Any:
         used = self._slots()
@@ -382,7 +385,7 @@ class Weighing(Sampler):
     def _check(self, columns: Any) -> None:
         used, seen = self._slots(), self.seen
         self._columns, self._heap = columns[:-1].view(np.float64), columns[-1].copy()
-        sums = self._state.view(np.float64)[TOTAL:MORE]
+        sums = self._state.view(np.float64)[TOTAL:SCALE]
         keys = self._columns[0]
         if used > min(self._most, seen) or not (sums >= 0).all() or not np.isfinite(keys).all():
             raise CorruptDataError(f"no {used} of {seen} items have these keys and weights")

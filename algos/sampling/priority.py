@@ -31,7 +31,7 @@ from algos._jit import inlined, kernel, primitive
 from algos.errors import CorruptDataError
 from algos.hashing.batch import hash64
 from algos.hashing.splitmix64 import GAMMA, splitmix64
-from algos.sampling._items import single, whole
+from algos.sampling._items import keys_of, single, whole
 from algos.sampling._sampler import SEEN
 from algos.sampling._weights import (
     BLOCK,
@@ -262,7 +262,7 @@ class PrioritySample(Weighing):
     def _offer(self, items: Any, batch: Any, weights: Any) -> None:
         kept, words = self._admit(batch), self._words
         if self.coordinated:
-            words = hash64(items if hasattr(items, "dtype") else list(items), seed=self._seed)
+            words = hash64(keys_of(items), seed=self._seed)
         self._weigh(batch.size, weights)
         self._keep(kept)
         places = (self._columns, self._heap, U64(self._most), words, weights, self._chosen, self._changed)
@@ -281,17 +281,15 @@ class PrioritySample(Weighing):
         weights = self._columns[1, self._sampled()]
         mask = np.ones(len(weights), np.bool_) if where is None else where
         mask = np.asarray(mask(self.sample()) if callable(mask) else mask)
-        if len(mask) == 0 and not len(weights):
-            return SumEstimate(0.0, 0.0)
-        if mask.dtype != np.bool_ or mask.shape != weights.shape:
+        if mask.shape != weights.shape or (mask.dtype != np.bool_ and mask.size):
             raise TypeError(
                 f"where must be {len(weights)} bools, one for each item of the sample, "
                 f"not {mask.dtype}{list(mask.shape)}"
             )
-        weights, t = weights[mask], self.threshold
-        return SumEstimate(
-            float(np.maximum(weights, t).sum()), float((t * np.maximum(t - weights, 0.0)).sum())
-        )
+        weights, t = weights[mask.astype(np.bool_)], self.threshold
+        with np.errstate(over="ignore"):  # a variance may be beyond the range
+            variance = (t * np.maximum(t - weights, 0.0)).sum()
+            return SumEstimate(float(np.maximum(weights, t).sum()), float(variance))
 
     def merge(self, other: PrioritySample) -> None:
         """Take in the sample of another stream: as one of both streams would be, O(k log k).
