@@ -300,7 +300,7 @@ class _Numpy(Kept):
 
     def packed(self, slots: Any) -> bytes:
         array = self.pick(slots)
-        if array.dtype.kind not in _SIMPLE or array.dtype.fields is not None:
+        if array.dtype.kind not in _SIMPLE or array.nbytes < len(array):
             raise TypeError(
                 f"items of dtype {array.dtype} are not serialised: "
                 f"keep numbers, dates or fixed-width text, or an Arrow array"
@@ -406,7 +406,11 @@ def keep_like(batch: Batch) -> Kept:
     if batch.code == NUMPY:
         dtype, row = batch.kind
         return _Numpy(np.empty((0, *row), dtype))
-    return _Arrow(_pyarrow().array([], batch.kind))
+    pa = _pyarrow()
+    try:
+        return _Arrow(pa.array([], batch.kind).take(pa.array([], pa.int64())))
+    except pa.ArrowNotImplementedError as error:
+        raise TypeError(f"items of Arrow type {batch.kind} cannot be taken one by one: cast them") from error
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -433,6 +437,8 @@ def unpack_items(data: memoryview, n: int) -> Kept | None:
     raise CorruptDataError(f"{n} items of an unknown kind, {code}")
 
 
+_EMPTY = 1 << 20
+"""Items without a bit of their own, Arrow's nulls, that bytes may claim."""
 _TAGS = {type(None): 0, bool: 1, int: 2, float: 3, str: 4, bytes: 5}
 
 
@@ -509,7 +515,7 @@ def _unpack_numpy(data: memoryview, n: int) -> Any:
         simple = False
     if not simple or len(row) > 31 or max(row, default=0) >= 1 << 48:
         raise CorruptDataError(f"items of dtype {name!r} and rows of shape {row}")
-    if n * math.prod(row) * dtype.itemsize != len(rest):
+    if n * math.prod(row) * dtype.itemsize != len(rest) or n > len(rest):
         raise CorruptDataError(f"{n} rows {row} of {dtype} are not {len(rest)} bytes")
     return np.frombuffer(rest, dtype).reshape(n, *row).copy()
 
@@ -526,6 +532,11 @@ def _unpack_arrow(data: memoryview, n: int) -> Any:
         _ = None if items is None else pa.array([], items.type)  # fields may have names that are no text
     except (pa.ArrowException, ValueError, TypeError, LookupError, OSError, MemoryError) as error:
         raise CorruptDataError(f"unreadable Arrow items: {error}") from error
-    if items is None or len(items) != n or pa.types.is_dictionary(items.type):
+    if (
+        items is None
+        or len(items) != n
+        or n > max(8 * len(data), _EMPTY)
+        or _plain(pa, items.type) != items.type
+    ):
         raise CorruptDataError(f"Arrow data that are not one column of {n} items")
     return items

@@ -93,6 +93,8 @@ class Sampler(Stored):
             raise ValueError(f"cannot merge a {type(other).__name__} into a {type(self).__name__}")
         if other.k != self.k:
             raise ValueError(f"cannot merge samples with k={self.k} and k={other.k}; make both alike")
+        if self.seen + other.seen > MAX_SEEN:
+            raise OverflowError(f"{self.seen} and {other.seen} items are more than 2**63")
         if other._kept is not None:
             self._admit(other._kept.batch(len(other)))
 
@@ -109,13 +111,12 @@ class Sampler(Stored):
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self) or self._parameters() != other._parameters():
             return NotImplemented if type(other) is not type(self) else False
-        if not np.array_equal(self._fixed(), other._fixed()):
-            return False
-        mine, theirs = self.sample(), other.sample()
-        same: Any = mine == theirs if isinstance(mine, list) else None
-        if same is None:
-            same = mine.equals(theirs) if hasattr(mine, "equals") else np.array_equal(mine, theirs)
-        return bool(same)
+        try:
+            return self.to_bytes() == other.to_bytes()
+        except TypeError:  # objects
+            return bool(
+                np.array_equal(self._fixed(), other._fixed()) and _alike(self.sample(), other.sample())
+            )
 
     __hash__ = None
 
@@ -166,3 +167,8 @@ class Sampler(Stored):
     @abstractmethod
     def _check(self, columns: Any) -> None:
         """Take in the columns; ``CorruptDataError`` if these and the state are no sampler's."""
+
+
+def _alike(mine: Any, theirs: Any) -> bool:
+    """Tell whether two samples have equal objects."""
+    return type(mine) is type(theirs) and list(mine) == list(theirs)

@@ -35,6 +35,8 @@ _SEEN, _CODE, _USED, _TOTAL, _SCALE = (U64(word) for word in (SEEN, CODE, USED, 
 _LANES, _LANE, _U0, _LIST = U64(LANES), U64(LANES - 1), U64(0), U64(LIST)
 _IN_RANGE, _SHIFT = 600.0, 600.0 * math.log(2.0)
 _LARGE, _SMALL = 2.0**600, 2.0**-600
+_LEAST_KEY, _MOST_KEY = -1455.0, 749.0
+"""What the ends of the range of floats make of the logarithm of a number by a weight."""
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -43,10 +45,7 @@ _LARGE, _SMALL = 2.0**600, 2.0**-600
 
 def check_weights(weights: Any, n: int) -> Any:
     """Return weights as a contiguous float64[n]."""
-    if hasattr(weights, "to_numpy") and not isinstance(weights, np.ndarray):
-        array = np.asarray(weights.to_numpy())
-    else:
-        array = np.asarray(weights)
+    array = np.asarray(weights)
     if array.dtype.kind not in "iuf" or array.ndim != 1:
         raise TypeError(f"weights must be {n} numbers, not {array.dtype}{list(array.shape)}")
     if len(array) != n:
@@ -119,6 +118,12 @@ def lanes_sum(sums: Any, at: Any) -> Any:
     evens = (sums[at] + sums[at + U64(4)]) + (sums[at + U64(2)] + sums[at + U64(6)])
     odds = (sums[at + U1] + sums[at + U64(5)]) + (sums[at + U64(3)] + sums[at + U64(7)])
     return evens + odds
+
+
+@kernel
+def total_of(sums: Any) -> Any:
+    """Add up eight lanes, for Python."""
+    return lanes_sum(sums, _U0)
 
 
 def _block_sum_twin(weights: Any, at: Any, one: Any, two: Any) -> Any:
@@ -331,7 +336,7 @@ class Weighing(Sampler):
     @property
     def total_weight(self) -> float:
         """The sum of the weights of all items offered."""
-        return float(lanes_sum(self._state.view(np.float64), _TOTAL))
+        return float(total_of(self._state.view(np.float64)[TOTAL:SCALE]))
 
     def _slots(self) -> int:
         return int(self._state[USED])
@@ -387,8 +392,10 @@ class Weighing(Sampler):
         self._columns, self._heap = columns[:-1].view(np.float64), columns[-1].copy()
         sums = self._state.view(np.float64)[TOTAL:SCALE]
         keys = self._columns[0]
-        if used > min(self._most, seen) or not (sums >= 0).all() or not np.isfinite(keys).all():
-            raise CorruptDataError(f"no {used} of {seen} items have these keys and weights")
+        if used > min(self._most, seen) or not (sums >= 0).all():
+            raise CorruptDataError(f"no {used} of {seen} items are kept, and the weights come to {sums}")
+        if not ((keys >= _LEAST_KEY) & (keys <= _MOST_KEY)).all():
+            raise CorruptDataError("these are no keys of weights")
         if used == self._most and not _is_heap(keys, self._heap, np.zeros(used, np.bool_)):
             raise CorruptDataError("the slots are in no heap")
         if used < self._most and (self._heap != np.arange(used)).any():

@@ -36,7 +36,6 @@ from algos.sampling._sampler import SEEN
 from algos.sampling._weights import (
     BLOCK,
     LANES,
-    ROWS,
     SCALE,
     USED,
     Weighing,
@@ -105,7 +104,7 @@ def _emit_candidates(context: Any, builder: Any, signature: Any, args: Any) -> A
         u = builder.fsub(builder.bitcast(bits, one.type), ir.Constant(one.type, [_OFF] * LANES))
         mask = builder.fcmp_ordered(">=", builder.fmul(builder.fmul(weight, one), two), u)
         byte = builder.zext(builder.bitcast(mask, ir.IntType(LANES)), i64)
-        found = builder.or_(found, builder.shl(byte, i64(ROWS * row)))
+        found = builder.or_(found, builder.shl(byte, i64(LANES * row)))
     return found
 
 

@@ -27,7 +27,7 @@ from algos._bits import U1, U64, borrowed
 from algos._fastcall import Method, Native, as_none, place, slowly, uint64s_of
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
-from algos.sampling._items import LIST, batches
+from algos.sampling._items import LIST, batches, single
 from algos.sampling._numbers import below, exponential, uniform
 from algos.sampling._sampler import CODE, OWN, SEEN, Sampler
 
@@ -146,8 +146,7 @@ class ReservoirSample(Sampler):
 
     def _add_one(self, item: Any) -> None:
         """Offer one item."""
-        for batch in batches([item]) if self._kept is None else [self._kept.lift(item)]:
-            self._offer(batch)
+        self._offer(single(item) if self._kept is None else self._kept.lift(item))
 
     add = Method(_put, "_add_one")
 

@@ -196,9 +196,9 @@ class ConsistentTraceSampler(Stored):
     >>> sampler = ConsistentTraceSampler(0.01)
     >>> sampler.th, round(sampler.adjusted_count)
     ('fd70a', 100)
-    >>> sampler.keep("5b8efff798038103d2fe6c1ee1a2b9c4")
+    >>> sampler.keep("5b8efff798038103d2fc6c1ee1a2b9c4")
     False
-    >>> sampler.keep_many(["5b8efff798038103d2fe6c1ee1a2b9c4", "5b8efff798038103d2ffb1c4a0f2e971"]).tolist()
+    >>> sampler.keep_many(["5b8efff798038103d2fc6c1ee1a2b9c4", "5b8efff798038103d2ffb1c4a0f2e971"]).tolist()
     [False, True]
     >>> sampler.mark("ot=rv:ff6d1a75832a2f,other=1")
     'ot=rv:ff6d1a75832a2f;th:fd70a,other=1'

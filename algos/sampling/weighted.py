@@ -50,6 +50,7 @@ from algos.sampling._weights import (
     row_fits,
     scaled_by,
     sift,
+    total_of,
 )
 
 LEFT, INSIDE, SUMS = MORE, MORE + 1, MORE + 2
@@ -238,7 +239,7 @@ class WeightedReservoirSample(Weighing):
         sums, left = self._state.view(np.float64)[SUMS : SUMS + LANES], self._state.view(np.float64)[LEFT]
         inside = int(self._state[INSIDE])
         idle = inside == 0 and not self._state[LEFT:].any()
-        going = inside < BLOCK and 0 < left < np.inf and (sums >= 0).all() and lanes_sum(sums, _U0) < left
+        going = inside < BLOCK and 0 < left < np.inf and (sums >= 0).all() and total_of(sums) < left
         if not (going if self._slots() == self.k else idle):
             raise CorruptDataError(f"no jump has {left} left after {inside} weights of a block")
 
