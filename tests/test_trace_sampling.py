@@ -110,6 +110,7 @@ FORMS = {
     "signed columns": (WORDS[:, 0].view(np.int64), WORDS[:, 1].view(np.int64)),
     "uint64[n, 2]": WORDS,
     "S32": np.array(HEXES, "S32"),
+    "S40": np.array(HEXES, "S40"),
     "U32": np.array(HEXES),
     "upper": np.array([text.upper() for text in HEXES], "S32"),
     "S16": np.frombuffer(IDS.tobytes(), "S16"),
@@ -195,7 +196,14 @@ def test_nulls_are_not_kept() -> None:
 def test_no_ids() -> None:
     """An empty batch gives an empty answer."""
     sampler = ConsistentTraceSampler(0.5)
-    for ids in (IDS[:0], [], pa.array([], pa.string()), np.zeros(0, "S32"), (WORDS[:0, 0], WORDS[:0, 1])):
+    for ids in (
+        IDS[:0],
+        [],
+        pa.array([], pa.string()),
+        np.zeros(0, "S32"),
+        np.zeros(0, str),
+        (WORDS[:0, 0], WORDS[:0, 1]),
+    ):
         assert sampler.keep_many(ids).tolist() == []
 
 

@@ -188,10 +188,9 @@ class ConsistentTraceSampler(Stored):
     """Keeps traces with a ``probability`` of 2^-56 to 1, the same ones wherever it runs.
 
     ``precision`` is how many hexadecimal digits of the threshold count (1..14; 14: all of (1 - p) 2^56), so
-    that it is short where it travels. The probability that then holds, exactly, is ``probability``; ``1 /
-    probability`` is ``adjusted_count``, what a span that is kept stands for. Trace ids must be random in
-    their last 7 bytes, as W3C Trace Context Level 2 has them, or come with an explicit ``rv``. O(1) a
-    trace.
+    that it is short where it travels. The probability that then holds, exactly, is ``probability``; its
+    inverse is ``adjusted_count``, what a span that is kept stands for. Trace ids must be random in their
+    last 7 bytes, as W3C Trace Context Level 2 has them, or come with an explicit ``rv``. O(1) a trace.
 
     >>> sampler = ConsistentTraceSampler(0.01)
     >>> sampler.th, round(sampler.adjusted_count)
@@ -324,9 +323,11 @@ class ConsistentTraceSampler(Stored):
         ):
             _keep_words(_as_words(plain.view(np.uint8)), threshold, True, out)
         elif ids.dtype.kind in "SU" and ids.ndim == 1:
-            text = plain.astype("S") if ids.dtype.kind == "U" else plain
-            if text.dtype.itemsize != HEX or _keep_texts(text.view(np.uint8), threshold, out):
-                raise ValueError(_first_wrong(text.tolist()))
+            given = plain.astype("S") if ids.dtype.kind == "U" else plain
+            fits = given.dtype.itemsize == HEX
+            text = given if fits else given.astype(f"S{HEX}")
+            if not (fits or (text == given).all()) or _keep_texts(text.view(np.uint8), threshold, out):
+                raise ValueError(_first_wrong(given.tolist()))
         else:
             raise TypeError(f"trace ids cannot be {ids.dtype}{list(ids.shape)}; they can be {_ACCEPTED}")
         return out
