@@ -10,6 +10,20 @@ VARIANTS: tuple[Variant, ...] = (
         topics=("34.12",),
         properties=frozenset({"mergeable"}),
     ),
+    Variant(
+        name="OnePermutationMinHash",
+        target="algos.similarity.one_permutation:OnePermutationMinHash",
+        paper="Shrivastava: Optimal densification for fast and accurate minwise hashing, ICML 2017",
+        topics=("34.12",),
+        properties=frozenset({"mergeable"}),
+    ),
+    Variant(
+        name="SimHash",
+        target="algos.similarity.simhash:SimHash",
+        paper="Charikar: Similarity estimation techniques from rounding algorithms, STOC 2002",
+        topics=("34.12",),
+        properties=frozenset({"mergeable"}),
+    ),
 )
 
 __all__, __getattr__ = face(__name__, (v.target for v in VARIANTS))

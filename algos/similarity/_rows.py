@@ -67,10 +67,17 @@ class Rows(NamedTuple):
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def blocks(self, hasher: KeyHasher, lo: int, hi: int) -> Iterator[tuple[int, Any, Any]]:
+    def prime(self, hasher: KeyHasher) -> None:
+        """Hash what a dictionary needs only once, before threads begin."""
+        self.tokens.hash_into(hasher.algorithm, hasher.word_seed, 0, 0, np.empty(0, np.uint64))
+
+    def blocks(
+        self, hasher: KeyHasher, lo: int, hi: int, column: Any = None
+    ) -> Iterator[tuple[int, Any, Any, Any]]:
         """Yield rows ``lo..hi`` block by block: the first's number, hashes, and where in them each starts.
 
-        The hashes' array is used again for the next block.
+        Last comes the block's part of a column, an array with an item for each token. The hashes' array is
+        used again for the next block.
         """
         buffer = np.empty(min(BLOCK, int(self.offsets[hi] - self.offsets[lo])), np.uint64)
         while lo < hi:
@@ -82,10 +89,12 @@ class Rows(NamedTuple):
             hashes = buffer[:n] if n <= len(buffer) else np.empty(n, np.uint64)
             self.tokens.hash_into(hasher.algorithm, hasher.word_seed, first, last, hashes)
             starts = self.offsets[lo : end + 1] - first
+            part = None if column is None else column[first:last]
             if self.valid is not None:
                 kept = self.valid[first:last]
                 hashes, starts = hashes[kept], np.concatenate(([0], np.cumsum(kept)))[starts]
-            yield lo, hashes, starts
+                part = None if part is None else part[kept]
+            yield lo, hashes, starts, part
             lo = end
 
 

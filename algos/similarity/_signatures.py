@@ -81,10 +81,12 @@ class Signing(Growing):
         parts = rows_of(rows)
         out, base = self._empty_signatures(sum(map(len, parts))), 0
         for part in parts:
-            part.tokens.hash_into(self._hasher.algorithm, self._hasher.word_seed, 0, 0, np.empty(0, np.uint64))
+            part.tokens.hash_into(
+                self._hasher.algorithm, self._hasher.word_seed, 0, 0, np.empty(0, np.uint64)
+            )
 
             def work(lo: int, hi: int, part: Any = part, base: int = base) -> None:
-                for at, hashes, starts in part.blocks(self._hasher, lo, hi):
+                for at, hashes, starts, _ in part.blocks(self._hasher, lo, hi):
                     self._sign(hashes, starts, out[base + at : base + at + len(starts) - 1])
 
             in_rows(threads, part.offsets, work)
@@ -126,8 +128,12 @@ class Minima(Signing):
             self._check_mergeable(given)
             given = given.signature
         if not isinstance(given, np.ndarray) or given.dtype != self._values.dtype or given.ndim not in {1, 2}:
-            found = f"{given.dtype}{list(given.shape)}" if isinstance(given, np.ndarray) else type(given).__name__
-            raise TypeError(f"{name} must be signatures, {self._values.dtype}[n, {self._places}], not {found}")
+            found = (
+                f"{given.dtype}{list(given.shape)}" if isinstance(given, np.ndarray) else type(given).__name__
+            )
+            raise TypeError(
+                f"{name} must be signatures, {self._values.dtype}[n, {self._places}], not {found}"
+            )
         if given.shape[-1] != self._places:
             raise ValueError(f"{name} has signatures of {given.shape[-1]} values, here are {self._places}")
         return np.ascontiguousarray(np.atleast_2d(given))
@@ -150,7 +156,7 @@ class Minima(Signing):
         return float(found[0]) if alone else found
 
     def jaccard_matrix(self, a: Any, b: Any) -> NDArray[np.float64]:
-        """Estimate the similarity of each of ``n`` sets to each of ``m``, by their signatures: float64[n, m]."""
+        """Estimate the similarity of each of ``n`` sets to each of ``m``: ``float64[n, m]``."""
         one, other = self._read("a", a), self._read("b", b)
         counts = np.empty((len(one), len(other)), np.uint32)
         for i, row in enumerate(counts):

@@ -4,13 +4,15 @@ Broder: On the resemblance and containment of documents, 1997. Two sets have the
 union in an order with a chance of J = |A and B| / |A or B|, so that the share of places at which two
 signatures agree estimates J without bias, at a variance of J (1 - J) / k::
 
-    signature   |  min over tokens of  a[0] h + b[0]  |  ... a[1] h + b[1]  |  ...  |  ... a[k-1] h + b[k-1]  |
+    signature   |  min over tokens of a[0] (h + b[0])  |  a[1] (h + b[1])  |  ...  |  a[k-1] (h + b[k-1])  |
 
-An order is that of a h + b modulo 2^32, h the token's hash and a odd, so a bijection that is drawn once for
-each place (Bohman, Cooper, Frieze: Min-wise independent linear permutations, 2000: of n tokens each is first
-with a chance of 1/n within O(log^3 n / n^1.5), whose signs cancel out in sums over many). Multiply and add
-wrap as machine words do, which neither a prime nor a table would; the tests hold the mean square error to
-the law. In a union of n tokens two minima are equal by chance with n / 2^32: past 10^7, take ``affine64``.
+An order is that of a (h + b) modulo 2^32, where h is the token's hash and a, drawn for each place, is odd: a
+bijection (Bohman, Cooper, Frieze: Min-wise independent linear permutations, 2000: of n tokens each is first
+with a chance of 1/n within O(log^3 n / n^1.5), and deviations cancel out in sums over many). Only 16 places
+differ in b, since all it has to do is to keep the one h that no factor moves, -b, from being first
+everywhere; so a token costs one add for 16 places and a multiply and a minimum for each. The tests hold the
+mean square error to the law. The 32 bits of a hash agree by chance in one of 2^32 / n tokens of a set of n:
+past 10^7 tokens take ``affine64``.
 
 The signature of a union is the lesser of both in each place, so sets that grow in parts are merged exactly.
 O(k) a token. Good for sets of any sizes, in all ranges of J; to find pairs among many see ``LshIndex``.
@@ -26,14 +28,23 @@ import numpy as np
 from algos._arguments import integer
 from algos._bits import U32, U64
 from algos._fastcall import Method, Native, as_none, number_of, place, slowly, uint32s_of, uint64s_of
-from algos._jit import inlined, kernel
+from algos._jit import kernel
 from algos._threads import in_parts
 from algos.errors import CorruptDataError
 from algos.hashing._algorithm import Algorithm
 from algos.hashing._keyed import hash_alone, house_hasher
 from algos.hashing.batch import KeyHasher
-from algos.hashing.splitmix64 import GAMMA, SPLITMIX64
-from algos.similarity._fold import VECTOR, WIDE, fold_narrow, fold_wide, lanes
+from algos.similarity._fold import (
+    NARROW,
+    VECTOR,
+    WIDE,
+    drawn_factors,
+    fold_narrow,
+    fold_shared_narrow,
+    fold_shared_wide,
+    fold_wide,
+    whole_folds,
+)
 from algos.similarity._signatures import MAX_PLACES, Minima, check_places
 
 if TYPE_CHECKING:
@@ -46,29 +57,39 @@ U61 = U64(61)
 M32 = U64(0xFFFF_FFFF)
 
 
-@inlined
-def _affine_row(hashes: Any, lo: Any, hi: Any, a: Any, b: Any, values: Any, base: Any) -> None:
-    """Lower a signature, from ``base`` on, by hashes ``lo..hi``."""
-    narrow = U64(2 * VECTOR // a.itemsize)
-    wide, at, n = narrow * U64(WIDE // 2), U64(0), U64(a.size)
-    while at + wide <= n:
-        fold_wide(hashes, lo, hi, a, b, at, values, base + at)
-        at += wide
-    while at < n:
-        fold_narrow(hashes, lo, hi, a, b, at, values, base + at)
-        at += narrow
+@kernel
+def _shifted(hashes: Any, starts: Any, a: Any, b: Any, values: Any) -> None:
+    """Lower each row's signature, one after the other in ``values``, by ``a (h + b)`` of its hashes."""
+    narrow, k = U64(NARROW * VECTOR // a.itemsize), U64(a.size)
+    wide = narrow * U64(WIDE // NARROW)
+    for i in range(U64(starts.size - 1)):
+        lo, hi, at, base = U64(starts[i]), U64(starts[i + U64(1)]), U64(0), i * k
+        while at + wide <= k:
+            fold_shared_wide(hashes, lo, hi, a, b, at, values, base + at)
+            at += wide
+        while at < k:
+            fold_shared_narrow(hashes, lo, hi, a, b, at, values, base + at)
+            at += narrow
 
 
 @kernel
 def _affine(hashes: Any, starts: Any, a: Any, b: Any, values: Any) -> None:
-    """Lower each row's signature, one after the other in ``values``, by its hashes."""
+    """Lower each row's signature by ``a h + b`` of its hashes, mixed."""
+    narrow, k = U64(NARROW * VECTOR // a.itemsize), U64(a.size)
+    wide = narrow * U64(WIDE // NARROW)
     for i in range(U64(starts.size - 1)):
-        _affine_row(hashes, U64(starts[i]), U64(starts[i + U64(1)]), a, b, values, i * U64(a.size))
+        lo, hi, at, base = U64(starts[i]), U64(starts[i + U64(1)]), U64(0), i * k
+        while at + wide <= k:
+            fold_wide(hashes, lo, hi, a, b, at, values, base + at)
+            at += wide
+        while at < k:
+            fold_narrow(hashes, lo, hi, a, b, at, values, base + at)
+            at += narrow
 
 
 @kernel
 def _mersenne(hashes: Any, starts: Any, a: Any, b: Any, values: Any) -> None:
-    """Do the same by ``(a h + b mod 2^64) mod (2^61 - 1) mod 2^32``, a and b in 64 bits."""
+    """Lower it by ``(a h + b mod 2^64) mod (2^61 - 1) mod 2^32``, a and b in 64 bits."""
     k = U64(a.size)
     for i in range(U64(starts.size - 1)):
         for t in range(U64(starts[i]), U64(starts[i + U64(1)])):
@@ -98,33 +119,24 @@ def _put(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     if number_of(me, _BITS) == U64(32):
         a, b, values = uint32s_of(me, _A), uint32s_of(me, _B), uint32s_of(me, _VALUES)
         for i in range(U64(values.size)):
-            values[i] = min(values[i], U32(U32(h & M32) * a[i] + b[i]))
+            values[i] = min(values[i], U32((U32(h & M32) + b[i]) * a[i]))
     else:
         wide_a, wide_b, wide = uint64s_of(me, _A), uint64s_of(me, _B), uint64s_of(me, _VALUES)
         for i in range(U64(wide.size)):
-            wide[i] = min(wide[i], h * wide_a[i] + wide_b[i])
+            wide[i] = min(wide[i], (h + wide_b[i]) * wide_a[i])
     return as_none()
 
 
-def _by_splitmix(seed: int, k: int, dtype: Any) -> tuple[Any, Any]:
-    """Draw factors from the words of SplitMix64's stream: the first ``k`` are those of any more."""
-    words = np.empty(2 * k, np.uint64)
-    with np.errstate(over="ignore"):
-        SPLITMIX64.words(np.arange(2 * k, dtype=np.uint64) * GAMMA, U64(seed), words)
-    drawn = words.view(dtype).reshape(k, -1)[:, :: 8 // np.dtype(dtype).itemsize]
-    return drawn[:, 0] | drawn.dtype.type(1), drawn[:, 1].copy()
-
-
 def _by_random_state(seed: int, k: int, _dtype: Any) -> tuple[Any, Any]:
-    """Draw factors as datasketch 2.0 does."""
-    draw = np.random.RandomState(seed)  # noqa: NPY002 - whose stream NumPy never changes
+    """Draw factors as datasketch 2.0 does, from a stream that NumPy never changes."""
+    draw = np.random.RandomState(seed)
     a = draw.randint(0, 1 << 31, k, dtype=np.uint32) * U32(2) + U32(1)
     return a, draw.randint(0, 1 << 32, k, dtype=np.uint32)
 
 
 def _by_random_state_below_mersenne(seed: int, k: int, _dtype: Any) -> tuple[Any, Any]:
     """Draw factors as datasketch did before."""
-    draw, below = np.random.RandomState(seed), int(MERSENNE)  # noqa: NPY002
+    draw, below = np.random.RandomState(seed), int(MERSENNE)
     pairs = [[draw.randint(low, below, dtype=np.uint64) for low in (1, 0)] for _ in range(k)]
     return tuple(np.array(pairs, np.uint64).T.copy())
 
@@ -160,8 +172,8 @@ def _sha1_hasher(_seed: int) -> KeyHasher:
 
 
 SCHEMES = {
-    "affine32": _Scheme(np.uint32, _by_splitmix, house_hasher, _affine, 1 << 64),
-    "affine64": _Scheme(np.uint64, _by_splitmix, house_hasher, _affine, 1 << 64),
+    "affine32": _Scheme(np.uint32, drawn_factors, house_hasher, _shifted, 1 << 64),
+    "affine64": _Scheme(np.uint64, drawn_factors, house_hasher, _shifted, 1 << 64),
     "datasketch": _Scheme(np.uint32, _by_random_state, _sha1_hasher, _affine, 1 << 32, True),
     "datasketch-legacy": _Scheme(
         np.uint32, _by_random_state_below_mersenne, _sha1_hasher, _mersenne, 1 << 32
@@ -200,9 +212,8 @@ class MinHash(Minima):
             raise ValueError(f"seed={seed} is outside 0 <= seed < {plan.seeds} of {scheme}")
         self._use(plan.hasher(self._seed))
         a, b = plan.permutations(self._seed, self.permutations, plan.dtype)
-        size = len(a) if plan.kernel is _mersenne else -(-len(a) // lanes(a.dtype)) * lanes(a.dtype)
-        self._a, self._b = np.ones(size, a.dtype), np.zeros(size, a.dtype)
-        self._a[: len(a)], self._b[: len(a)] = a, b
+        size = len(a) if plan.kernel is _mersenne else whole_folds(len(a), a.dtype)
+        self._a, self._b = np.resize(a, size), np.resize(b, size)
         self._values = np.full(size, np.iinfo(plan.dtype).max, plan.dtype)
         self._bits = 8 * self._values.itemsize
 
