@@ -24,6 +24,13 @@ VARIANTS: tuple[Variant, ...] = (
         topics=("34.12",),
         properties=frozenset({"mergeable"}),
     ),
+    Variant(
+        name="LshIndex",
+        target="algos.similarity.lsh:LshIndex",
+        paper="Indyk, Motwani: Approximate nearest neighbors, STOC 1998",
+        topics=("34.12",),
+        properties=frozenset({"mergeable", "removable"}),
+    ),
 )
 
 __all__, __getattr__ = face(__name__, (v.target for v in VARIANTS))
