@@ -7,7 +7,7 @@ of similarity s are with a chance of ``1 - (1 - s^rows)^bands``, an S-curve whos
 
 A band is hashed to one word, and of each band there is a sorted array of words, an item each::
 
-    entry       |  upper bits of the band's hash           |  position  |     as many bits as positions have
+    entry       |  upper bits of the band's hash           |  position  |     as many bits as positions need
     directory   where entries with these upper bits start: one of 4 bytes for some 8 entries
 
 so that an item costs 8 bytes a band, and half a byte. Looking up is a directory's entry and a line of the
@@ -183,6 +183,8 @@ class _Run(NamedTuple):
     alive: Any
     entries: Any
     directory: Any
+    low: Any
+    """The bits of an entry that are its position: as many as there have ever been for these items."""
     signatures: Any
 
 
@@ -195,25 +197,25 @@ def _directory_bits(n: int) -> int:
     return max(0, n.bit_length() - DENSE)
 
 
-def _run_of(ids: Any, hashes: Any, signatures: Any) -> _Run:
+def _run_of(ids: Any, hashes: Any, low: Any, signatures: Any) -> _Run:
     """Make a run of items and their bands' hashes (uint64[bands, n]), which become its entries."""
     n = len(ids)
-    hashes &= ~_low(n)
+    low = max(low, _low(n))
+    hashes &= ~low
     hashes |= np.arange(n, dtype=np.uint64)
     hashes.sort(axis=1)
     bits = _directory_bits(n)
     directory = np.empty((len(hashes), (1 << bits) + 1), np.uint32)
     _direct(hashes, U64(bits), directory)
-    return _Run(ids, np.ones(n, np.bool_), hashes, directory, signatures)
+    return _Run(ids, np.ones(n, np.bool_), hashes, directory, low, signatures)
 
 
 def _hashes_of(run: _Run) -> Any:
     """Return the hashes of a run's items that are alive, as far as they are kept: uint64[bands, n]."""
-    n, low = len(run.ids), _low(len(run.ids))
     hashes = np.empty_like(run.entries)
     for row, own in zip(run.entries, hashes, strict=True):
-        own[row & low] = row & ~low
-    return hashes if run.alive.all() else np.ascontiguousarray(hashes[:, run.alive[:n]])
+        own[row & run.low] = row & ~run.low
+    return hashes if run.alive.all() else np.ascontiguousarray(hashes[:, run.alive])
 
 
 def _united(runs: list[_Run]) -> _Run:
@@ -221,7 +223,8 @@ def _united(runs: list[_Run]) -> _Run:
     ids = np.concatenate([run.ids[run.alive] for run in runs])
     hashes = np.concatenate([_hashes_of(run) for run in runs], axis=1)
     kept = [run.signatures[run.alive] for run in runs if run.signatures is not None]
-    return _run_of(ids, hashes, np.concatenate(kept) if kept else None)
+    low = max(run.low for run in runs)
+    return _run_of(ids, hashes, low, np.concatenate(kept) if kept else None)
 
 
 @cache
@@ -332,15 +335,15 @@ class LshIndex(Stored):
         if ids.dtype == np.uint64 and (ids >> U63).any():
             raise OverflowError(f"id {ids.max()} is above 2**63 - 1")
         kept = given.copy() if self.keep_signatures else None
-        self._append(ids.astype(np.int64), self._hashed(given), kept)
+        self._append(ids.astype(np.int64), self._hashed(given), U64(0), kept)
 
-    def _append(self, ids: Any, hashes: Any, signatures: Any) -> None:
+    def _append(self, ids: Any, hashes: Any, low: Any, signatures: Any) -> None:
         """Add a run of items, and unite it with those before it that are not twice as large."""
         if not len(ids):
             return
         if len(ids) + sum(len(run.ids) for run in self._runs) > MAX_ITEMS:
             raise CapacityError(f"an index has room for 2**32 items, not for {len(ids)} more; begin another")
-        runs = [*self._runs, _run_of(ids, hashes, signatures)]
+        runs = [*self._runs, _run_of(ids, hashes, low, signatures)]
         while len(runs) > 1 and len(runs[-2].ids) < 2 * len(runs[-1].ids):
             runs[-2:] = [_united(runs[-2:])]
         self._runs = runs
@@ -384,11 +387,11 @@ class LshIndex(Stored):
         """Return the distinct matches of some queries, each the query's number above a position."""
         hashes, first, parts = self._hashed(signatures), 0, []
         for run in self._runs:
-            low, bits = _low(len(run.ids)), U64(_directory_bits(len(run.ids)))
+            bits = U64(_directory_bits(len(run.ids)))
             ranges = np.empty((*hashes.shape, 2), np.uint32)
-            n = _find(run.entries, run.directory, bits, low, hashes, ranges)
+            n = _find(run.entries, run.directory, bits, run.low, hashes, ranges)
             matches = np.empty(n + 1, np.uint64)
-            n = _collect(run.entries, low, ranges, run.alive, U64(first), matches, U64(0))
+            n = _collect(run.entries, run.low, ranges, run.alive, U64(first), matches, U64(0))
             parts.append(matches[:n])
             first += len(run.ids)
         found = np.sort(np.concatenate([np.empty(0, np.uint64), *parts]))
@@ -431,7 +434,7 @@ class LshIndex(Stored):
         run = self._one_run()
         parents = np.arange(len(run.ids), dtype=np.uint64)
         kept = run.signatures if least else np.empty((0, 0), np.uint32)
-        _components(run.entries, _low(len(run.ids)), kept, least, parents)
+        _components(run.entries, run.low, kept, least, parents)
         return run.ids.copy(), run.ids[parents]
 
     def _one_run(self) -> _Run:
@@ -452,7 +455,7 @@ class LshIndex(Stored):
             raise ValueError(f"cannot merge an index of {theirs} into one of {mine}; make both alike")
         for run in other._runs:
             kept = None if run.signatures is None else run.signatures[run.alive]
-            self._append(run.ids[run.alive], _hashes_of(run), kept)
+            self._append(run.ids[run.alive], _hashes_of(run), run.low, kept)
 
     def _plan(self) -> dict[str, Any]:
         return {
@@ -464,10 +467,11 @@ class LshIndex(Stored):
         }
 
     def _parameters(self) -> dict[str, Any]:
-        kept = self._runs[0].signatures if self._runs else None
+        kept, n = self._runs[0].signatures if self._runs else None, len(self)
         return {
             **self._plan(),
-            "items": len(self),
+            "items": n,
+            "position_bits": max(int(low).bit_length() for low in (_low(n), *(r.low for r in self._runs))),
             "value_bytes": 0 if kept is None else max(r.signatures.itemsize for r in self._runs),
         }
 
@@ -499,5 +503,5 @@ class LshIndex(Stored):
         if width:
             kept = np.frombuffer(payload[ends[1] :], f"<u{width}").astype(f"u{width}")
             kept = kept.reshape(n, permutations)
-        self._append(ids, hashes, kept)
+        self._append(ids, hashes, _low(1 << parameters.integer("position_bits", 0, 32)), kept)
         return self

@@ -308,12 +308,10 @@ class SimHash(Signing):
         their last axis, ``int64``: ``hamming(a[:, None], b)`` is the matrix of all pairs.
         """
         for name, given in (("a", a), ("b", b)):
-            if (
-                not isinstance(given, np.ndarray)
-                or given.dtype != np.uint64
-                or given.shape[-1:] != (self._places,)
-            ):
+            if not isinstance(given, np.ndarray) or given.dtype != np.uint64:
                 raise TypeError(f"{name} must be signatures, uint64[n, {self._places}]")
+            if given.shape[-1:] != (self._places,):
+                raise ValueError(f"{name} has the shape {given.shape}, not (..., {self._places})")
         found = np.bitwise_count(a ^ b).sum(axis=-1, dtype=np.int64)
         return int(found) if found.ndim == 0 else found
 
