@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from algos.hashing._sha1 import sha1
 from algos.hashing.keys import Text
 from algos.ids._kind import UuidReader, all_there, check_form, handed_over
-from algos.ids._sha1 import sha1
 
 if TYPE_CHECKING:
     from algos.ids._kind import Form

@@ -20,7 +20,6 @@ O(k) a token. Good for sets of any sizes, in all ranges of J; to find pairs amon
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -33,6 +32,7 @@ from algos._threads import in_parts
 from algos.errors import CorruptDataError
 from algos.hashing._algorithm import Algorithm
 from algos.hashing._keyed import hash_alone, house_hasher
+from algos.hashing._sha1 import sha1
 from algos.hashing.batch import KeyHasher
 from algos.similarity._fold import (
     NARROW,
@@ -147,9 +147,9 @@ def _no_words(values: Any, _seed: Any, _out: Any) -> None:
 
 
 def _sha1_text(data: Any, offsets: Any, _seed: Any, out: Any) -> None:
-    content, ends = memoryview(data), offsets.tolist()
-    for i in range(len(ends) - 1):
-        out[i] = int.from_bytes(hashlib.sha1(content[ends[i] : ends[i + 1]]).digest()[:4], "little")  # noqa: S324
+    digests = np.empty((len(out), 20), np.uint8)
+    sha1(np.empty(0, np.uint8), data, offsets, digests.reshape(-1))
+    out[:] = digests[:, :4].copy().view("<u4")[:, 0]
 
 
 SHA1_32 = Algorithm("sha1_32", 0, _no_words, _sha1_text)

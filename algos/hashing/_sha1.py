@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from algos._bits import U32, U64, rotl32
+from algos._bits import M32, U32, U32_, U64, byteswap, load64, rotl32, store64
 from algos._jit import inlined, kernel
-from algos.ids._text import put_word, word_at
 
 LANES, BLOCK, ROUNDS = 16, 64, 80
 START = np.array([0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0], np.uint32)
@@ -62,7 +61,7 @@ def _load(prefix: Any, data: Any, start: Any, size: Any, block: Any, last: Any, 
     if base <= total < base + BLOCK:
         buffer[total - base] = 0x80
     if last:
-        put_word(buffer, U64(BLOCK - 8), 8, U64(8 * total))
+        store64(buffer, U64(BLOCK - 8), byteswap(U64(8 * total)))
 
 
 @kernel
@@ -85,9 +84,13 @@ def sha1(prefix: Any, data: Any, offsets: Any, out: Any) -> None:
                     start = offsets[lo + i]
                     size, last = offsets[lo + i + 1] - start, block == ends[i] - 1
                     _load(prefix, data, start, size, block, last, buffer)
-                    for word in range(16):
-                        w[word, i] = U32(word_at(buffer, U64(4 * word), 4))
+                    for pair in range(8):
+                        both = byteswap(load64(buffer, U64(8 * pair)))
+                        w[2 * pair, i], w[2 * pair + 1, i] = U32(both >> U32_), U32(both & M32)
             _compress(w, x, state, ends, block)
         for i in range(lanes):
             for word in range(5):
-                put_word(out, U64(20 * (lo + i) + 4 * word), 4, U64(state[word, i]))
+                for k in range(4):
+                    out[20 * (lo + i) + 4 * word + k] = np.uint8(
+                        U64(state[word, i]) >> U64(24 - 8 * k) & U64(255)
+                    )
