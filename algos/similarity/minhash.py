@@ -184,13 +184,13 @@ SCHEMES = {
 class MinHash(Minima):
     """Signatures of sets by ``permutations`` minima, whose agreement estimates the Jaccard similarity.
 
-    ``signatures(rows)`` is ``uint32[n, permutations]``, about 0.02 ns for each token and permutation with
+    ``signatures(rows)`` is ``uint32[n, permutations]``, some 0.01 ns for each token and permutation with
     AVX-512; ``jaccard`` compares. One structure is also the sketch of one set, to which ``add`` and
     ``add_many`` add, which ``merge`` unites bit for bit, and whose ``signature`` is that of all its tokens.
     The empty set's values are all the greatest there are. Repeated tokens change nothing.
 
     ``scheme`` is whose values they are: ``affine32``; ``affine64`` for sets of more than 10^7 tokens
-    (``uint64``, twice the size, half the speed); ``datasketch``, bit for bit the default of that package's
+    (``uint64``: twice the size, a third of the speed, and far less without AVX-512); ``datasketch``, bit for bit the default of that package's
     2.0 (tokens ``str`` or ``bytes``, by SHA-1; its own seed is 1), and ``datasketch-legacy`` what it made
     before. Only signatures of one scheme, seed and number of permutations can be compared.
 

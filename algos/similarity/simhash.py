@@ -10,8 +10,8 @@ as cos(pi d / bits)::
     signature   |  1 0 1 0 ...  |     a tie of a bit is decided by the token whose hash is the least
 
 The standard error of the angle is pi sqrt(p (1 - p) / bits), p = d / bits: good for finding what is nearly
-alike, where p is small, and in an eighth of MinHash's space or less; bad for weak similarities. Repeated
-tokens weigh more.
+alike, where p is small, and in an eighth of MinHash's space or less; bad for weak similarities. The law is
+that of many tokens: sets of hundreds that differ in one are a tenth nearer. Repeated tokens weigh more.
 
 Tokens are counted eight bits of a hash at once, in the bytes of a word, with a word for each remainder of the
 bit's number by 8: shift, mask, add of one vector (the idea of Dynatrace's FastSimHash). Bytes are emptied
