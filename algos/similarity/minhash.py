@@ -190,9 +190,10 @@ class MinHash(Minima):
     The empty set's values are all the greatest there are. Repeated tokens change nothing.
 
     ``scheme`` is whose values they are: ``affine32``; ``affine64`` for sets of more than 10^7 tokens
-    (``uint64``: twice the size, a third of the speed, and far less without AVX-512); ``datasketch``, bit for bit the default of that package's
-    2.0 (tokens ``str`` or ``bytes``, by SHA-1; its own seed is 1), and ``datasketch-legacy`` what it made
-    before. Only signatures of one scheme, seed and number of permutations can be compared.
+    (``uint64``: twice the size, a third of the speed, and far less without AVX-512); ``datasketch``, bit for
+    bit the default of that package's 2.0 (tokens ``str`` or ``bytes``, by SHA-1; its own seed is 1), and
+    ``datasketch-legacy``, what it made before. Only signatures of one scheme, seed and number of permutations
+    can be compared.
 
     >>> m = MinHash(128)
     >>> a, b = m.signatures([["to", "be", "or", "not"], ["not", "to", "be"]])
