@@ -6,7 +6,8 @@ in L2, or be dropped when too many are under way.) ``random reads`` reads such l
 anyone would. ``plain loop`` is the split-block lookup as anyone would write it, hash, block, test, in one
 loop, and ``plain fuse loop`` that of the binary fuse: what the library's pipeline is worth. ``hash limit``
 hashes the keys and does nothing with the hashes. ``copy limit`` reads and writes as many bytes as the state
-has. ``new array`` allocates as many bytes as the answer has and fills them.
+has, ``read limit`` reads as many as the input has. ``new array`` allocates as many bytes as the answer has
+and fills them.
 """
 
 from __future__ import annotations
@@ -84,6 +85,15 @@ def copy_words(source: Any, target: Any) -> None:
         target[i] = source[i]
 
 
+@kernel
+def read_words(source: Any) -> Any:
+    """Read an array of uint64 from one end to the other."""
+    total: Any = U64(0)
+    for i in range(source.size):
+        total += source[i]
+    return total
+
+
 def written(nbytes: int) -> npt.NDArray[np.uint64]:
     """Return whole cache lines of ones: pages never written would all be the one page of zeros."""
     table: npt.NDArray[np.uint64] = aligned_zeros(LINE // 8 * max(1, -(-nbytes // LINE)), np.uint64)
@@ -159,6 +169,17 @@ def copy_limit(nbytes: int, items: int) -> Contestant:
     target = written(nbytes)
     part = Slice(items, target)
     return _limit("copy limit", copy_words, lambda _: [part], lambda _: written(nbytes))
+
+
+def read_limit(nbytes: int, items: int) -> Contestant:
+    """Race reading ``nbytes`` of memory, shared out over ``items``."""
+    source = written(nbytes)
+    part = Slice(items, source)
+    return _limit("read limit", _read, lambda _: [part], lambda _: source)
+
+
+def _read(_state: Any, source: Any) -> Any:
+    return read_words(source)
 
 
 def new_array(nbytes: int, items: int) -> Contestant:
