@@ -28,9 +28,21 @@ OPS = {
     "allow": "Decide, one request a call",
     "read": "Read",
     "name": "Name",
+    "sample": "Sample",
+    "sample_weighted": "Sample by weight",
+    "offer": "Sample, one item a call",
+    "offer_weighted": "Sample by weight, one item a call",
+    "keep_many": "Decide on a batch of traces",
+    "keep": "Decide, one trace a call",
+    "signatures": "Make signatures",
+    "simhash": "Make SimHash signatures",
+    "jaccard": "Compare pairs of signatures",
+    "index": "Build an LSH index",
+    "candidates": "Ask an LSH index",
+    "near_duplicates": "From documents to candidates",
 }
 INPUTS = {"favourite": "", "numpy": "from a NumPy array", "arrow": "from Arrow", "list": "from a list"}
-_LOADS = ("0.5", "0.9", "1", "1.1", "2")
+_LOADS, _ALIKE = ("0.5", "0.9", "1", "1.1", "2"), ("0.1", "0.5", "0.9")
 METRICS = {
     "fpr": "false-positive rate",
     "bytes": "memory",
@@ -39,6 +51,11 @@ METRICS = {
     "unpredictable_bits": "bits of an id that the one before does not tell",
     "disorder_rate": "not above the id before, by a clock that steps (simulated)",
     "duplicate_rate": "minted twice, by a clock that steps (simulated)",
+    "inclusion_chi_square": "chi-square of equal chances, a degree of freedom",
+    "subset_sum_error": "error of the weight of half of all items, from 100",
+    "candidates_per_true_pair": "candidates for each document alike",
+    **{f"jaccard_{j}_error": f"error of a Jaccard similarity of {j}" for j in _ALIKE},
+    **{f"hamming_{j}_error": f"error of the share of bits at a similarity of {j}" for j in _ALIKE},
     **{f"over_admission_{load}_rate": f"wrongly allowed at load {load} (simulated)" for load in _LOADS},
     **{f"denial_{load}_rate": f"wrongly denied at load {load} (simulated)" for load in _LOADS},
 }

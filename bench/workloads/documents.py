@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Form = Literal["hashes", "hashes unsigned", "ints", "arrow", "lists", "bytes", "texts", "sets"]
+Form = Literal["hashes", "hashes unsigned", "hash rows", "ints", "arrow", "lists", "bytes", "texts", "sets"]
 VOCABULARY = 2**12
 
 
@@ -58,7 +58,7 @@ class Documents:
         if form not in self._forms:
             self._forms[form] = FORMS[form](self)
         made, hi = self._forms[form], len(self) if hi is None else hi
-        if form.startswith("hashes"):
+        if isinstance(made, tuple):
             hashes, offsets = made
             return hashes[lo * self.length : hi * self.length], offsets[: hi - lo + 1]
         return made[lo:hi]
@@ -108,6 +108,7 @@ def _bytes(documents: Documents) -> list[list[bytes]]:
 FORMS: dict[Form, Callable[[Documents], Any]] = {
     "hashes": _hashes,
     "hashes unsigned": _unsigned,
+    "hash rows": lambda documents: [*documents.form("hashes")[0].reshape(documents.tokens.shape)],
     "ints": _ints,
     "arrow": _arrow,
     "lists": lambda documents: documents.form("arrow").to_pylist(),
