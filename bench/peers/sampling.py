@@ -15,6 +15,7 @@ import math
 import random
 from abc import ABC, abstractmethod
 from collections import deque
+from importlib import import_module
 from itertools import count, repeat
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -74,11 +75,11 @@ class Streaming(Sampler):
 
     def one(self, state: Any) -> Callable[..., Any]:
         """Return what is called for a single item."""
-        return state.update  # type: ignore[no-any-return]
+        return state.update
 
-    def sum_of(self, state: Any, wanted: Any) -> float | None:
+    def sum_of(self, _state: Any, _wanted: Any) -> float | None:
         """Estimate the sum of the weights of wanted items, of a sampler that can."""
-        del state, wanted
+        return None
 
     def sample(self, batches: Sequence[Any], weights: Sequence[Any] | None, k: int) -> Any:
         state = self.make(k)
@@ -114,10 +115,10 @@ class Ours(Streaming):
         return state.sample()
 
     def one(self, state: Any) -> Callable[..., Any]:
-        return state.add  # type: ignore[no-any-return]
+        return state.add
 
-    def sum_of(self, state: Any, wanted: Any) -> float | None:
-        return state.estimate_sum(wanted).total if self.estimates else None
+    def sum_of(self, _state: Any, _wanted: Any) -> float | None:
+        return float(_state.estimate_sum(_wanted).total) if self.estimates else None
 
 
 class VarOpt(Streaming):
@@ -140,8 +141,8 @@ class VarOpt(Streaming):
     def ask(self, state: Any) -> Any:
         return [item for item, _ in state]
 
-    def sum_of(self, state: Any, wanted: Any) -> float | None:
-        return float(state.estimate_subset_sum(lambda item: bool(wanted([item])[0]))["estimate"])
+    def sum_of(self, _state: Any, _wanted: Any) -> float | None:
+        return float(_state.estimate_subset_sum(lambda item: bool(_wanted([item])[0]))["estimate"])
 
     def merge(self, a: Any, b: Any) -> Any:
         """Return a sketch of both."""
@@ -166,8 +167,8 @@ class Ebpps(VarOpt):
     def ask(self, state: Any) -> Any:
         return list(state)
 
-    def sum_of(self, state: Any, wanted: Any) -> float | None:
-        del state, wanted
+    def sum_of(self, _state: Any, _wanted: Any) -> float | None:
+        return None
 
     def merge(self, a: Any, b: Any) -> Any:
         a.merge(b)
@@ -358,7 +359,7 @@ class OurTraces(Tracing):
         return state.keep_many(ids)
 
     def one(self, state: Any) -> Callable[[Any], bool]:
-        return state.keep  # type: ignore[no-any-return]
+        return state.keep
 
 
 class NumpyTraces(Tracing):
@@ -394,9 +395,7 @@ class OpenTelemetry(Tracing):
     name, package, forms, exact = "OpenTelemetry SDK", "opentelemetry-sdk", ("ints",), False
 
     def __init__(self) -> None:
-        from opentelemetry.sdk.trace import sampling
-
-        self._module = sampling
+        self._module = import_module("opentelemetry.sdk.trace.sampling")
 
     def make(self, threshold: int) -> Any:
         return self._module.TraceIdRatioBased(1 - threshold / 2**56)

@@ -306,7 +306,7 @@ class OursCompares(Comparer):
         self.name, self.maker = name or variant.name, variant.load()(PLACES)
 
     def prepare(self, documents: Any) -> Sequence[Any]:
-        return self.maker.signatures_of_hashes(*documents)  # type: ignore[no-any-return]
+        return self.maker.signatures_of_hashes(*documents)
 
     def compare(self, pairs: tuple[Any, Any]) -> Any:
         return self.maker.jaccard(*pairs)
@@ -318,7 +318,7 @@ class NumpyCompares(Comparer):
     name = "NumPy"
 
     def prepare(self, documents: Any) -> Sequence[Any]:
-        return MinHash(PLACES).signatures_of_hashes(*documents)  # type: ignore[no-any-return]
+        return MinHash(PLACES).signatures_of_hashes(*documents)
 
     def compare(self, pairs: tuple[Any, Any]) -> Any:
         return (pairs[0] == pairs[1]).mean(axis=1)
@@ -335,7 +335,7 @@ class RensaCompares(Comparer):
         self.cls = rensa.RMinHash
 
     def prepare(self, documents: Any) -> Sequence[Any]:
-        return self.cls.from_token_sets(documents, PLACES, SEED)  # type: ignore[no-any-return]
+        return self.cls.from_token_sets(documents, PLACES, SEED)
 
 
 class DatasketchCompares(Comparer):
@@ -349,7 +349,7 @@ class DatasketchCompares(Comparer):
         self.cls = Theirs
 
     def prepare(self, documents: Any) -> Sequence[Any]:
-        return self.cls.bulk(documents, num_perm=PLACES, hashfunc=index)  # type: ignore[no-any-return]
+        return self.cls.bulk(documents, num_perm=PLACES, hashfunc=index)
 
 
 class PythonSets(Comparer):
@@ -359,7 +359,7 @@ class PythonSets(Comparer):
     role: Role = "exact"
 
     def prepare(self, documents: Any) -> Sequence[Any]:
-        return documents  # type: ignore[no-any-return]
+        return documents
 
     def compare(self, pairs: tuple[Any, Any]) -> Any:
         found = [(len(one & other), len(one) + len(other)) for one, other in zip(*pairs, strict=True)]
@@ -396,11 +396,11 @@ class Index(ABC):
 
     def listed(self, answer: Any) -> list[list[int]]:
         """List the ids in an answer."""
-        return answer  # type: ignore[no-any-return]
+        return answer
 
-    def nbytes(self, built: Any) -> int | None:
+    def nbytes(self, _built: Any) -> int | None:
         """Return the size of an index that tells it."""
-        del built
+        return None
 
 
 def _cut(answer: tuple[Any, Any]) -> list[list[int]]:
@@ -431,8 +431,8 @@ class OurIndex(Index):
     def listed(self, answer: Any) -> list[list[int]]:
         return _cut(answer)
 
-    def nbytes(self, built: Any) -> int | None:
-        return int(built.nbytes)
+    def nbytes(self, _built: Any) -> int | None:
+        return int(_built.nbytes)
 
 
 class RensaLsh(Index):
@@ -461,15 +461,14 @@ class DatasketchLsh(Index):
     """datasketch's MinHashLSH: Python's dicts; filled in a session, and asked one by one."""
 
     name, package, form = "datasketch MinHashLSH", "datasketch", "ints"
-    hash: Any = staticmethod(index)
 
-    def __init__(self) -> None:
+    def __init__(self, hashed: Any = index) -> None:
         import datasketch
 
-        self._module = datasketch
+        self._module, self._hashed = datasketch, hashed
 
     def prepare(self, documents: Any) -> Any:
-        return self._module.MinHash.bulk(documents, num_perm=PLACES, hashfunc=self.hash)
+        return self._module.MinHash.bulk(documents, num_perm=PLACES, hashfunc=self._hashed)
 
     def build(self, signatures: Any) -> Any:
         made = self._module.MinHashLSH(num_perm=PLACES, params=(BANDS, ROWS))
@@ -504,7 +503,7 @@ class Finder(ABC):
 
     def listed(self, answer: Any) -> list[list[int]]:
         """List the numbers in an answer."""
-        return answer  # type: ignore[no-any-return]
+        return answer
 
 
 class OurFinder(Finder):
@@ -529,10 +528,11 @@ class OurFinder(Finder):
 class RensaFinder(Finder):
     """rensa: its sketches and its index."""
 
-    name, package, form = "rensa", "rensa", "lists"
+    name, package = "rensa", "rensa"
+    form: Form = "lists"
 
     def __init__(self) -> None:
-        self._lsh = RensaLsh()
+        self._lsh: Index = RensaLsh()
 
     def find(self, documents: Any) -> Any:
         signatures = self._lsh.prepare(documents)
@@ -542,13 +542,13 @@ class RensaFinder(Finder):
 class DatasketchFinder(RensaFinder):
     """datasketch: its sketches, of bytes hashed by xxh32, and its index."""
 
-    name, package, form = "datasketch", "datasketch", "bytes"
+    name, package = "datasketch", "datasketch"
+    form: Form = "bytes"
 
     def __init__(self) -> None:
         from xxhash import xxh32_intdigest
 
-        self._lsh = DatasketchLsh()
-        self._lsh.hash = xxh32_intdigest
+        self._lsh = DatasketchLsh(xxh32_intdigest)
 
 
 class GaoyaFinder(Finder):

@@ -131,7 +131,7 @@ def _sample_weighted(task: Task, seed: int) -> Iterator[Contestant]:
 
 
 def _whole(entry: Sampler) -> Any:
-    return lambda _state, columns: entry.sample(*columns, K)
+    return lambda _state, columns: entry.sample(columns[0], columns[1], K)
 
 
 def _offer(task: Task, seed: int) -> Iterator[Contestant]:
@@ -307,7 +307,7 @@ def right(entry: Sampler, stream: Stream, by_weight: bool, answer: Any, _part: S
 
 def _wrong(found: Any, n: int, expected: float) -> str:
     """Say what is wrong with a sample of positions, if anything is."""
-    if abs(len(found) - expected) >= 1:
+    if abs(len(found) - expected) > 1 - 1e-6:
         return f"{len(found)} items, not {expected:.4g}"
     if outside := found[(found < 0) | (found >= n)].tolist():
         return f"item {outside[0]} is not one of {n}"

@@ -98,7 +98,7 @@ def _unsigned(documents: Documents) -> tuple[Any, Any]:
 def _ints(documents: Documents) -> list[list[int]]:
     """List the lower halves of hashes."""
     hashes = documents.form("hashes")[0].astype(np.uint32)
-    return hashes.reshape(documents.tokens.shape).tolist()  # type: ignore[no-any-return]
+    return hashes.reshape(documents.tokens.shape).tolist()
 
 
 def _bytes(documents: Documents) -> list[list[bytes]]:

@@ -60,7 +60,7 @@ class Stream:
         if (made := f"{column} in batches", form) not in self._made:
             parts = [FORMS[form](array[lo : lo + BATCH]) for lo in range(0, self.n, BATCH)]
             self._made[made, form] = parts
-        return self._made[made, form]  # type: ignore[no-any-return]
+        return self._made[made, form]
 
 
 @lru_cache(maxsize=2)
