@@ -552,7 +552,7 @@ class DatasketchFinder(RensaFinder):
 
 
 class GaoyaFinder(Finder):
-    """gaoya: its index does it all, of texts."""
+    """gaoya: its index does it all, of texts; here without its threshold, below which it drops candidates."""
 
     name, package, form = "gaoya", "gaoya", "texts"
 
@@ -562,7 +562,7 @@ class GaoyaFinder(Finder):
         self._make = MinHashStringIndex
 
     def find(self, documents: Any) -> Any:
-        made = self._make(32, THRESHOLD, BANDS, ROWS, None, "word", False, None, "vec")
+        made = self._make(32, 0.0, BANDS, ROWS, None, "word", False, None, "vec")
         made.par_bulk_insert_docs(list(range(len(documents))), documents)
         return made.par_bulk_query(documents)
 
