@@ -91,26 +91,26 @@ def _weighted() -> tuple[Any, Any]:
     return rng.lognormal(0.0, SIGMA, SUM_N), rng.random(SUM_N) < 0.5
 
 
-def _sums(entry: Streaming, by_weight: bool) -> Any:
+def _sums(entry: Sampler, by_weight: bool) -> Any:
     """Estimate the sum again and again: by its own means, or as a uniform sample tells it."""
     weights, wanted = _weighted()
     convert = FORMS[entry.form]
     items, own = convert(np.arange(SUM_N)), convert(weights)
     for _ in range(SUM_TRIALS):
-        state = entry.make(SUM_K)
-        entry.feed(state, items, own if by_weight else None)
-        if by_weight:
-            yield entry.sum_of(state, lambda items: wanted[np.asarray(items)])
-        else:
-            sample = np.array(entry.listed(entry.ask(state)))
+        if not by_weight:
+            sample = np.array(entry.listed(entry.sample([items], None, SUM_K)))
             yield SUM_N / SUM_K * float((weights * wanted)[sample].sum())
+        elif isinstance(entry, Streaming):
+            state = entry.make(SUM_K)
+            entry.feed(state, items, own)
+            yield entry.sum_of(state, lambda items: wanted[np.asarray(items)])
 
 
-def _sum_error(entry: Streaming, by_weight: bool) -> list[Quality]:
+def _sum_error(entry: Sampler, by_weight: bool) -> list[Quality]:
     """Measure the error of sums, of a sampler that tells any."""
     weights, wanted = _weighted()
     truth, found = float(weights[wanted].sum()), list(_sums(entry, by_weight))
-    if None in found:
+    if None in found or not found:
         return []
     squares = float(np.mean((np.array(found) / truth - 1) ** 2))
     if by_weight:
@@ -128,8 +128,7 @@ def _sum_error(entry: Streaming, by_weight: bool) -> list[Quality]:
 def measure(entry: Sampler, by_weight: bool, _state: Any) -> list[Quality]:
     """Measure what a sampler's samples are worth; of ours, say what an item takes."""
     found = [] if by_weight else [_chi_square(entry)]
-    if isinstance(entry, Streaming):
-        found += _sum_error(entry, by_weight)
+    found += _sum_error(entry, by_weight)
     if isinstance(entry, Ours):
         state = entry.make(K)
         entry.feed(state, np.arange(N), np.ones(N) if by_weight else None)
