@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from bench.workloads.streams import Form, Stream
 
 ERROR, ERROR_IN_GROUPS = 0.0085, 0.034
+POLARS_STREAMING_ERROR, DUCKDB_ERROR = 1.04 / 16, 1.04 / 32
+"""What engines err by that cannot be planned: ours race at these errors too."""
 INTERPRETED, NATIVE, VECTORISED = 100_000, 1_000_000, 10_000_000
 THREADS = os.cpu_count() or 1
 IN_A_GROUP = 10_000
@@ -127,6 +129,13 @@ class Ours(Kept):
         again = copy.copy(self)
         again.name, again.role = f"{self.name} (control)", "control"
         return again
+
+    def coarser(self, error: float) -> Ours:
+        """Return the same variant, of registers, planned for another error, and named by its precision."""
+        other = copy.copy(self)
+        other.error = error
+        other.name = f"{self.name} precision={other.make(0).precision}"
+        return other
 
     def in_threads(self) -> Ours:
         """Return the same variant with its batches on all processors."""
@@ -420,7 +429,7 @@ class Polars(Entry):
 class PolarsStreaming(Polars):
     """polars' streaming engine, which lazy queries are given: its sketch has 256 registers, an error of 6.5 %."""
 
-    name, engine, error = "polars streaming approx_n_unique", "streaming", 1.04 / 16
+    name, engine, error = "polars streaming approx_n_unique", "streaming", POLARS_STREAMING_ERROR
 
     def prepare(self, stream: Stream) -> Any:
         return self.pl.DataFrame({"k": stream.form("polars")}).lazy().select(self.column)
@@ -475,7 +484,7 @@ class PolarsExact(Polars):
 class DuckDb(Entry):
     """duckdb: ``approx_count_distinct`` of a table of its own, C++, on one thread: 1,024 registers, 3.3 %."""
 
-    name, package, reach, error = "duckdb approx_count_distinct", "duckdb", VECTORISED, 1.04 / 32
+    name, package, reach, error = "duckdb approx_count_distinct", "duckdb", VECTORISED, DUCKDB_ERROR
     threads, function = 1, "approx_count_distinct(k)"
 
     def load(self) -> None:

@@ -120,9 +120,12 @@ def _pareto(points: list[figures.Point], across: str, note: str, race: Race) -> 
 
 
 def _accuracy(run: Run, family: str) -> Iterator[Chart]:
-    """Draw errors against memory, of a family that is measured by both."""
+    """Draw errors against memory, of a family that is measured by both: over its sizes where it has several."""
     measures = quality.measures(run, family)
     if not (measures.memory and measures.error):
+        return
+    if (sized := _over_memory(run, family))[1]:
+        yield _sizes(run, *sized, measures)
         return
     points = figures.frontier(
         [
@@ -140,6 +143,36 @@ def _accuracy(run: Run, family: str) -> Iterator[Chart]:
         yield Chart("accuracy", _safe(svg), f"{title}. {_KEY}", Data(title, across, up, tuple(points)))
 
 
+def _over_memory(run: Run, family: str) -> tuple[list[Race], list[figures.Line]]:
+    """Find the longest series of races in which most contestants have another memory every time."""
+    measures = quality.measures(run, family)
+    for races in sorted(groups(run.family(family)), key=len, reverse=True):
+        found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+        for race, row in ((race, row) for race in races for row in race.rows):
+            values = run.qualities.get(race.id, {}).get(row.contestant, {})
+            if row.role in {"ours", "peer"} and {measures.memory, measures.error} <= values.keys():
+                error = quality.cost(measures.error, values[measures.error])
+                found.setdefault((row.contestant, row.role), []).append((values[measures.memory], error))
+        lines = [
+            figures.Line(name, role, tuple(point for point in points if point[1] > 0))
+            for (name, role), points in found.items()
+            if len({memory for memory, _ in points}) >= LEAST
+        ]
+        if 2 * len(lines) > len(found):
+            return races, [line for line in lines if len(line.points) > 1]
+    return [], []
+
+
+def _sizes(run: Run, races: list[Race], lines: list[figures.Line], measures: quality.Measures) -> Chart:
+    across, up, levels = _axis(measures.memory), _axis(measures.error), facts.caches(run.env)
+    name = f"{words.cost(measures.error).capitalize()} over {words.cost(measures.memory)}"
+    title = f"{name}, {words.group(races[0])}"
+    told = f"{up.label} of every contestant at {len(races)} sizes."
+    svg = figures.curves(lines, across, up, levels, title, told)
+    caption = f"{title}. Low is better. Thick and filled: this library; upright: this machine's caches."
+    return Chart("accuracy", _safe(svg), caption, Data(title, across, up, lines=tuple(lines)))
+
+
 _KEY = (
     "Left and low is better. Circles: this library; squares: peers; filled: on the frontier, where "
     "nothing is better in both."
@@ -147,8 +180,8 @@ _KEY = (
 
 
 def _axis(metric: str) -> figures.Axis:
-    text = partial(words.bound, metric) if metric != "bytes" else fmt.size
-    return figures.Axis(words.cost(metric), text, binary=metric == "bytes")
+    text = partial(words.bound, metric) if not metric.endswith("bytes") else fmt.size
+    return figures.Axis(words.cost(metric), text, binary=metric.endswith("bytes"))
 
 
 def _told(points: list[figures.Point], across: figures.Axis, up: figures.Axis) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.report.load import Figure, Run
 
 _MEMORY = {"bits", "bytes"}
-_GAINS = {"recall"}
+_GAINS = {"recall", "precision"}
 
 
 def is_memory(metric: str) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.report.load import Race, Row, Run
 
 ROOT = Path(__file__).parents[2]
-FILES = ("README.md", "docs/choose-filters.md", "docs/choose-limiters.md")
+FILES = ("README.md", "docs/choose-filters.md", "docs/choose-limiters.md", "docs/choose-counters.md")
 _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -121,11 +121,52 @@ def _errors(run: Run) -> str:
     return f"{markdown.table(header, rows, right=range(1, len(header)))}\n\n{_source(run)}"
 
 
+def _beside(run: Run, family: str, op: str, once: tuple[str, ...], each: str = "") -> str:
+    """Write times of an operation, beside them what is measured ``once``, and in them what is at ``each`` task."""
+    races = [race for race in run.family(family) if race.op == op and race.finished]
+    if not races:
+        return f"{_source(run)} It has no figures for this."
+    values = {race.id: run.qualities.get(race.id, {}) for race in races}
+    matrix = tables.matrix(tuple(races))
+    rows = []
+    for column, cells in zip(matrix.columns, _transposed(matrix), strict=True):
+        if column.role in {*facts.RACED, "limit"}:
+            known = {name: x for race in races for name, x in values[race.id].get(column.name, {}).items()}
+            told = [words.figure(name, known[name], 2) if name in known else "" for name in once]
+            times = []
+            for race, row in zip(races, cells, strict=True):
+                error = values[race.id].get(column.name, {}).get(each)
+                times.append(_time(row) + (f", {words.figure(each, error, 2)}" if error is not None else ""))
+            rows.append([column.name, tables.KINDS[column.role], *told, *times])
+    header = ["Contestant", "Kind", *map(words.metric, once), *map(words.task, races)]
+    beside = f", and the {words.metric(each)}" if each else ""
+    told = f"Nanoseconds an item, times as fast as the anchor in brackets{beside}. {_source(run)}"
+    return f"{markdown.table(header, rows, right=range(2, len(header)))}\n\n{told}"
+
+
 _BLOCKS: dict[str, Callable[[Run], str]] = {
     "run": _run,
     "filters-lookup": _lookup,
     "filters-space": _space,
     "ratelimit-errors": _errors,
+    "cardinality-count": partial(
+        _beside,
+        family="cardinality",
+        op="count",
+        once=("bytes", "serialised_bytes", "relative_error", "variance_times_memory"),
+    ),
+    **{
+        f"cardinality-{op}": partial(_beside, family="cardinality", op=op, once=())
+        for op in ("add_one", "groups", "merge", "estimate")
+    },
+    "frequency-add": partial(_beside, family="frequency", op="add", once=(), each="relative_error"),
+    "frequency-add_one": partial(_beside, family="frequency", op="add_one", once=()),
+    "frequency-top": partial(
+        _beside, family="frequency", op="top", once=("bytes", "precision", "named_error"), each="recall"
+    ),
+    "frequency-touch": partial(
+        _beside, family="frequency", op="touch", once=("bytes", "counter_error")
+    ),
     **{f"filters-{key}": partial(_sheets, key=key) for key in ("table", "rates", "spaces", "costs")},
 }
 

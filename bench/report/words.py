@@ -40,12 +40,27 @@ OPS = {
     "index": "Build an LSH index",
     "candidates": "Ask an LSH index",
     "near_duplicates": "From documents to candidates",
+    "count": "Count a batch afresh",
+    "add_one": "Insert, one key a call",
+    "groups": "Count in groups",
+    "estimate": "Estimate",
+    "estimate_one": "Estimate, one key a call",
+    "top": "Name what came most",
+    "touch": "Count hits of slots",
+    "touch_one": "Count hits of slots, one a call",
 }
 INPUTS = {"favourite": "", "numpy": "from a NumPy array", "arrow": "from Arrow", "list": "from a list"}
+SPREADS = {"zipf": "by Zipf's law", "once": "each key once"}
 _LOADS, _ALIKE = ("0.5", "0.9", "1", "1.1", "2"), ("0.1", "0.5", "0.9")
 METRICS = {
     "fpr": "false-positive rate",
     "bytes": "memory",
+    "serialised_bytes": "stored",
+    "relative_error": "relative error",
+    "variance_times_memory": "bits times relative variance",
+    "counter_error": "relative error of a counter",
+    "unbounded_rate": "estimates off by more than the bound",
+    "named_error": "relative error of the counts named",
     "leaf_miss_rate": "insertions that miss a B-tree's leaf (simulated)",
     "leaf_slack_rate": "B-tree's leaves left empty (simulated)",
     "unpredictable_bits": "bits of an id that the one before does not tell",
@@ -60,7 +75,7 @@ METRICS = {
     **{f"denial_{load}_rate": f"wrongly denied at load {load} (simulated)" for load in _LOADS},
 }
 SHORT = {"fpr": "FPR"}
-SHARES = {"fpr", "rate", "error", "recall"}
+SHARES = {"fpr", "rate", "error", "recall", "precision"}
 """Metrics whose names end in one of these are written as percentages."""
 
 VERDICTS = {
@@ -104,7 +119,7 @@ def short(name: str) -> str:
 
 def figure(metric_name: str, value: float | None, digits: int = 3) -> str:
     """Write a metric's value: shares as percentages, bytes with their unit, the rest as numbers."""
-    if metric_name == "bytes":
+    if metric_name.endswith("bytes"):
         return fmt.size(value)
     return fmt.percent(value, digits) if _is_share(metric_name) else fmt.number(value)
 
@@ -154,6 +169,10 @@ def parameters(values: dict[str, Any]) -> list[str]:
 def _parameter(key: str, value: object) -> str:
     if key == "hits":
         return f"{value} % hits"
+    if key == "spread":
+        return SPREADS.get(str(value), str(value))
+    if key == "copies":
+        return f"each key {value} times" if value != 1 else ""
     if key == "input":
         return INPUTS.get(str(value), f"from {value}")
     if isinstance(value, float):

@@ -10,6 +10,7 @@ import numpy as np
 from algos.catalog import variants
 from bench import limits
 from bench.peers.cardinality import (
+    DUCKDB_ERROR,
     ENGINES,
     ERROR,
     ERROR_IN_GROUPS,
@@ -17,6 +18,7 @@ from bench.peers.cardinality import (
     GROUPED,
     KEPT,
     NATIVE,
+    POLARS_STREAMING_ERROR,
     Entry,
     Kept,
     Ours,
@@ -126,7 +128,8 @@ def _count(task: Task, seed: int) -> Iterator[Contestant]:
     """Count a batch, from an empty counter to the count."""
     field = Field(task, seed, (*KEPT, *ENGINES, *EXACT))
     yield limits.hash_limit(partial(_whole, field, field.anchor))
-    more = [field.anchor.in_threads()] if task.n >= NATIVE else []
+    more = [field.anchor.coarser(error) for error in (POLARS_STREAMING_ERROR, DUCKDB_ERROR)]
+    more += [field.anchor.in_threads()] if task.n >= NATIVE else []
     for entry in (*field.entries, *more):
         yield field.contestant(
             entry,

@@ -50,8 +50,7 @@ def _of_counts(entry: Sketch, task: Task, stream: Stream, state: Any) -> list[Qu
     return [
         Quality("bytes", entry.nbytes(state)),
         Quality("relative_error", float(np.mean(off / truth))),
-        Quality("share_of_stream_error", float(np.mean(off)) / len(stream)),
-        Quality("above_bound_rate", above / len(off), theory=share, lo=low, hi=high, ok=held),
+        Quality("unbounded_rate", above / len(off), theory=share, lo=low, hi=high, ok=held),
     ]
 
 
@@ -108,5 +107,5 @@ def of_slots(entry: Any, state: Any) -> list[Quality]:
     low, high = math.sqrt(max(mean - half, 0.0)), math.sqrt(mean + half)
     return [
         Quality("bytes", state.nbytes),
-        Quality("relative_error", value, theory=law, lo=low, hi=high, ok=low <= law <= high),
+        Quality("counter_error", value, theory=law, lo=low, hi=high, ok=low <= law <= high),
     ]
