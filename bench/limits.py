@@ -7,8 +7,8 @@ anyone would. ``plain loop`` is the split-block lookup as anyone would write it,
 loop, and ``plain fuse loop`` that of the binary fuse: what the library's pipeline is worth. ``hash limit``
 hashes the keys and does nothing with the hashes. ``copy limit`` reads and writes as many bytes as the state
 has, ``read limit`` reads as many as the input has. ``new array`` allocates as many bytes as the answer has
-and fills them. ``raise limit`` raises one counter of 32 bits a key, in the order of the keys and fetched ahead
-like the lines of ``prefetch limit``: no sketch that counts in at least one place can be faster.
+and fills them. ``raise limit`` raises a counter of 32 bits a key, in the order of the keys and fetched ahead
+like the lines of ``prefetch limit``: no sketch that counts in one place or more can be faster.
 """
 
 from __future__ import annotations

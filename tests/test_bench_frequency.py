@@ -103,7 +103,10 @@ def test_wrong_counts_do_not_pass() -> None:
     low = truth - (np.arange(1000) == 7)
     assert "key 7 came 10 times: said 9" in _frequency.within(count_min, low, truth, law).detail
     high = truth + 6 * (np.arange(1000) < 40)
-    assert "40 of 1000 estimates are wrong by more than 5" in _frequency.within(count_min, high, truth, law).detail
+    assert (
+        "40 of 1000 estimates are wrong by more than 5"
+        in _frequency.within(count_min, high, truth, law).detail
+    )
     assert _frequency.within(peers.DataSketchesCountMin("int"), high, truth, law).ok
     assert not _frequency.within(PythonCounter("int"), high, truth, (0.0, 0.0)).ok
     assert _frequency.within(PythonCounter("int"), truth, truth, (0.0, 0.0)).error is None
@@ -186,7 +189,9 @@ def test_quality_of_sketches() -> None:
 def test_quality_of_names_and_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = streams.zipf("ids", scaled(20_000, 2000), 3)
     for variant in _frequency.chosen("top"):
-        found = {f.metric: f.value for f in _frequency_quality.of_heavy(OurHeavy(variant, "int"), stream, None)}
+        found = {
+            f.metric: f.value for f in _frequency_quality.of_heavy(OurHeavy(variant, "int"), stream, None)
+        }
         assert found.keys() == {"bytes", "recall", "precision", "named_error"}
         assert found["recall"] > 0.9, variant.name
     assert _frequency_quality.of_heavy(CounterTop("int"), stream, None) == []

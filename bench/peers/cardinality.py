@@ -191,7 +191,11 @@ def stated(counter: Any) -> float:
 def bits_for(keys: int, error: float) -> int:
     """Return the fewest bits, a power of 1.05, of which a linear counter of so many keys errs by no more."""
     bits = 64.0
-    while math.sqrt(math.expm1(t := keys / bits) - t) / t / math.sqrt(bits) > error if keys / bits < 500 else True:
+    while (
+        math.sqrt(math.expm1(t := keys / bits) - t) / t / math.sqrt(bits) > error
+        if keys / bits < 500
+        else True
+    ):
         bits *= 1.05
     return int(bits)
 
@@ -260,7 +264,9 @@ class DataSketchesCpc(DataSketchesHll):
         return union
 
     def estimate(self, state: Any) -> float:
-        return float(state.get_result().get_estimate() if hasattr(state, "get_result") else state.get_estimate())
+        return float(
+            state.get_result().get_estimate() if hasattr(state, "get_result") else state.get_estimate()
+        )
 
     def dump(self, state: Any) -> bytes:
         return bytes(state.serialize())
@@ -410,10 +416,10 @@ class Polars(Entry):
     approximate, engine = True, "in-memory"
 
     def load(self) -> None:
-        import polars
+        import polars as pl
 
-        self.pl = polars
-        self.column = polars.col("k").approx_n_unique() if self.approximate else polars.col("k").n_unique()
+        self.pl = pl
+        self.column = pl.col("k").approx_n_unique() if self.approximate else pl.col("k").n_unique()
 
     def count(self, keys: Any) -> float:
         return float(keys.approx_n_unique() if self.approximate else keys.n_unique())
@@ -427,7 +433,7 @@ class Polars(Entry):
 
 
 class PolarsStreaming(Polars):
-    """polars' streaming engine, which lazy queries are given: its sketch has 256 registers, an error of 6.5 %."""
+    """polars' streaming engine, which lazy queries go to: its sketch has 256 registers, an error of 6.5 %."""
 
     name, engine, error = "polars streaming approx_n_unique", "streaming", POLARS_STREAMING_ERROR
 
@@ -439,9 +445,9 @@ class PolarsStreaming(Polars):
 
 
 class PolarsThreads(PolarsStreaming):
-    """The same on all processors, as it runs by default: in a process of its own, since threads are a process's.
+    """The same on all processors, as it runs by default: in a process of its own, since threads are its.
 
-    Asking it there takes some 20 us more. The other engine has one thread for a column.
+    Asking it there takes some microseconds more. The other engine has one thread for a column.
     """
 
     name, sampled, least = "polars streaming approx_n_unique, all threads", False, NATIVE
@@ -449,7 +455,7 @@ class PolarsThreads(PolarsStreaming):
     def prepare(self, stream: Stream) -> Any:
         environment = {k: v for k, v in os.environ.items() if k != "POLARS_MAX_THREADS"}
         command, pipe = [sys.executable, "-c", COUNT_APART], subprocess.PIPE
-        child = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment)  # noqa: S603 - this Python
+        child = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment)
         assert child.stdin is not None
         data = io.BytesIO()
         self.pl.DataFrame({"k": stream.form("polars")}).write_ipc_stream(data)
@@ -506,10 +512,10 @@ class DuckDb(Entry):
         return own
 
     def count(self, keys: Any) -> float:
-        return float(keys.execute(f"SELECT {self.function} FROM keys").fetchall()[0][0])
+        return float(keys.execute(f"SELECT {self.function} FROM keys").fetchall()[0][0])  # noqa: S608
 
     def count_groups(self, own: Any) -> Any:
-        found = own.execute(f"SELECT g, {self.function} AS n FROM keys GROUP BY g").fetchnumpy()
+        found = own.execute(f"SELECT g, {self.function} AS n FROM keys GROUP BY g").fetchnumpy()  # noqa: S608
         return found["g"], found["n"]
 
 

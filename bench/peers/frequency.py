@@ -1,9 +1,9 @@
 """Frequencies, ours and others', behind the same few verbs.
 
-Sketches of counters are planned for the same memory, four rows of as many counters as fit; those that name the
-keys that came most, for ``CAPACITY`` keys at a time, where they can be told. Ints are handed over as Python's
-own where a package has no batches, as text where it takes nothing else, and a batch is then the fastest loop
-there is, ``deque(map(update, keys), 0)``.
+Sketches of counters are planned for the same memory, four rows of as many counters as fit; those that name
+the keys that came most, for ``CAPACITY`` keys at a time, where they can be told. Ints are handed over as
+Python's own where a package has no batches, as text where it takes nothing else, and a batch is then the
+fastest loop there is, ``deque(map(update, keys), 0)``.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class OurEntry(Entry):
 class Sketch(Entry):
     """Counters for any number of keys: added to and asked, in batches or one key after the other.
 
-    ``update`` and ``ask`` are its methods for one key. ``width`` is that of a row of a sketch made for so many
+    ``update`` and ``ask`` are its methods for one key, ``width`` that of a row of a sketch made for so many
     counters of 32 bits. An estimate is never too low, and wrong by more than the bound for few keys.
     """
 
@@ -220,7 +220,7 @@ class Cmsketch(Sketch):
     def load(self) -> None:
         import cmsketch
 
-        self.cls = cmsketch.CountMinSketchStr
+        self.cls: Any = cmsketch.CountMinSketchStr
 
     def make(self, counters: int) -> Any:
         return self.cls(self.width(counters), DEPTH)
@@ -379,8 +379,9 @@ class CrickSpaceSaving(Heavy):
 class DuckDbTop(Heavy):
     """duckdb: ``approx_top_k`` of a table of its own, C++, on one thread; it tells no counts."""
 
-    name, package, share = "duckdb approx_top_k", "duckdb", None
-    query = f"SELECT approx_top_k(k, {TOP}) FROM keys"
+    name, package = "duckdb approx_top_k", "duckdb"
+    share: float | None = None
+    query = f"SELECT approx_top_k(k, {TOP}) FROM keys"  # noqa: S608 - a number
 
     def load(self) -> None:
         import duckdb
@@ -403,7 +404,7 @@ class DuckDbGroups(DuckDbTop):
     """duckdb: ``GROUP BY``, sorted."""
 
     name, role, share = "duckdb group by", "exact", 0.0
-    query = f"SELECT k, count(*) AS n FROM keys GROUP BY k ORDER BY n DESC LIMIT {TOP}"
+    query = f"SELECT k, count(*) AS n FROM keys GROUP BY k ORDER BY n DESC LIMIT {TOP}"  # noqa: S608
 
     def top(self, keys: Any, k: int) -> tuple[Any, Any]:
         del k

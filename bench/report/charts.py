@@ -120,7 +120,7 @@ def _pareto(points: list[figures.Point], across: str, note: str, race: Race) -> 
 
 
 def _accuracy(run: Run, family: str) -> Iterator[Chart]:
-    """Draw errors against memory, of a family that is measured by both: over its sizes where it has several."""
+    """Draw errors against memory, of a family that is measured by both; over sizes if there are several."""
     measures = quality.measures(run, family)
     if not (measures.memory and measures.error):
         return
@@ -148,8 +148,8 @@ def _over_memory(run: Run, family: str) -> tuple[list[Race], list[figures.Line]]
     measures = quality.measures(run, family)
     for races in sorted(groups(run.family(family)), key=len, reverse=True):
         found: dict[tuple[str, str], list[tuple[float, float]]] = {}
-        for race, row in ((race, row) for race in races for row in race.rows):
-            values = run.qualities.get(race.id, {}).get(row.contestant, {})
+        for raced, row in ((race, row) for race in races for row in race.rows):
+            values = run.qualities.get(raced.id, {}).get(row.contestant, {})
             if row.role in {"ours", "peer"} and {measures.memory, measures.error} <= values.keys():
                 error = quality.cost(measures.error, values[measures.error])
                 found.setdefault((row.contestant, row.role), []).append((values[measures.memory], error))

@@ -122,7 +122,7 @@ def _errors(run: Run) -> str:
 
 
 def _beside(run: Run, family: str, op: str, once: tuple[str, ...], each: str = "") -> str:
-    """Write times of an operation, beside them what is measured ``once``, and in them what is at ``each`` task."""
+    """Write times of an operation, beside them what is measured once, behind each what is at that task."""
     races = [race for race in run.family(family) if race.op == op and race.finished]
     if not races:
         return f"{_source(run)} It has no figures for this."
@@ -140,8 +140,8 @@ def _beside(run: Run, family: str, op: str, once: tuple[str, ...], each: str = "
             rows.append([column.name, tables.KINDS[column.role], *told, *times])
     header = ["Contestant", "Kind", *map(words.metric, once), *map(words.task, races)]
     beside = f", and the {words.metric(each)}" if each else ""
-    told = f"Nanoseconds an item, times as fast as the anchor in brackets{beside}. {_source(run)}"
-    return f"{markdown.table(header, rows, right=range(2, len(header)))}\n\n{told}"
+    said = f"Nanoseconds an item, times as fast as the anchor in brackets{beside}. {_source(run)}"
+    return f"{markdown.table(header, rows, right=range(2, len(header)))}\n\n{said}"
 
 
 _BLOCKS: dict[str, Callable[[Run], str]] = {
@@ -164,9 +164,7 @@ _BLOCKS: dict[str, Callable[[Run], str]] = {
     "frequency-top": partial(
         _beside, family="frequency", op="top", once=("bytes", "precision", "named_error"), each="recall"
     ),
-    "frequency-touch": partial(
-        _beside, family="frequency", op="touch", once=("bytes", "counter_error")
-    ),
+    "frequency-touch": partial(_beside, family="frequency", op="touch", once=("bytes", "counter_error")),
     **{f"filters-{key}": partial(_sheets, key=key) for key in ("table", "rates", "spaces", "costs")},
 }
 

@@ -191,7 +191,7 @@ def _add_one(task: Task, seed: int) -> Iterator[Contestant]:
         return field.stream.slices(form, limit)[: max(1, SCALARS // limit)]
 
     for entry in field.entries:
-        form = "list" if isinstance(entry, Ours) else entry.form
+        form: streams.Form = "list" if isinstance(entry, Ours) else entry.form
         yield field.contestant(
             entry,
             partial(_added_each, entry),
@@ -233,9 +233,13 @@ def _merge(task: Task, seed: int) -> Iterator[Contestant]:
             alone(),
             setup=partial(field.halves, entry),
             check=partial(holds, entry, field.keys),
-            nbytes=lambda pair, entry=entry: entry.nbytes(pair[1]),
+            nbytes=partial(_size_of_second, entry),
         )
     yield from field.rest(alone())
+
+
+def _size_of_second(entry: Any, pair: tuple[Any, Any]) -> int:
+    return int(entry.nbytes(pair[1]))
 
 
 def _merged(entry: Any, pair: tuple[Any, Any], _payload: Any) -> Any:
@@ -266,11 +270,17 @@ def _groups(task: Task, seed: int) -> Iterator[Contestant]:
         if not isinstance(entry, Ours) or entry.groups:
             yield field.contestant(
                 entry,
-                lambda _, part, entry=entry: entry.count_groups(part),
+                partial(_counted_in_groups, entry),
                 _grouped(field, entry, groups),
-                check=partial(near_in_groups, max(entry.error, ERROR_IN_GROUPS) if entry.error else 0.0, truth),
+                check=partial(
+                    near_in_groups, max(entry.error, ERROR_IN_GROUPS) if entry.error else 0.0, truth
+                ),
             )
     yield from field.rest(_grouped(field, field.anchor, groups))
+
+
+def _counted_in_groups(entry: Any, _state: Any, part: Any) -> Any:
+    return entry.count_groups(part)
 
 
 def _grouped(field: Field, entry: Any, groups: Any) -> Slices:

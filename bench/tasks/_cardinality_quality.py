@@ -1,8 +1,9 @@
 """How far counts are off, over many streams, against what theory expects of so much memory.
 
-The error is the root mean square of relative errors, of ``KEYS`` distinct keys: more than ten for each register,
-where the laws hold. Who is slow has fewer streams, and by the chi-square distribution a wider interval. What a
-byte is worth is told by the product of bits and relative variance, which a sketch has at any size.
+The error is the root mean square of relative errors, of ``KEYS`` distinct keys: more than ten for each
+register, where the laws hold. Who is slow has fewer streams, and by the chi-square distribution a wider
+interval. What a byte is worth is told by the product of bits and relative variance, which a sketch has at any
+size.
 """
 
 from __future__ import annotations

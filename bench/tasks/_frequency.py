@@ -42,7 +42,7 @@ STREAM, SCALARS = 1_000_000, 2**16
 SAMPLE = 2_000
 SIGMAS = 5.0
 ONE_ROW = math.exp(-1)
-"""Of others' sketches it is enough that one of their rows keeps its law: what the rest is worth is told beside."""
+"""Of others' sketches it is enough that one row keeps its law: what all are worth is measured beside."""
 LEAST_RECALL = 0.5
 """Who promises nothing and names fewer of the keys that came most is wrong, and its speed says nothing."""
 FIRST_CALL = """\
@@ -204,12 +204,20 @@ def _estimate(task: Task, seed: int) -> Iterator[Contestant]:
         if not entry.slow:
             yield field.row(
                 entry,
-                lambda state, keys, entry=entry: entry.estimate(state, keys),
+                partial(_estimated, entry),
                 partial(asked.slices, entry.form),
                 check=partial(estimates_right, entry, field),
                 quality=field.quality(entry),
             )
     yield from field.rest(partial(asked.slices, field.stream.base))
+
+
+def _estimated(entry: Sketch, state: Any, keys: Any) -> Any:
+    return entry.estimate(state, keys)
+
+
+def _estimated_each(entry: Sketch, state: Any, keys: Any) -> Any:
+    return entry.estimate_each(state, keys)
 
 
 def _estimate_one(task: Task, seed: int) -> Iterator[Contestant]:
@@ -220,7 +228,7 @@ def _estimate_one(task: Task, seed: int) -> Iterator[Contestant]:
         form = _alone(entry)
         yield field.row(
             entry,
-            lambda state, keys, entry=entry: entry.estimate_each(state, keys),
+            partial(_estimated_each, entry),
             partial(asked.slices, form),
             check=partial(estimates_right, entry, field),
             input=form,
@@ -236,13 +244,25 @@ def _merge(task: Task, seed: int) -> Iterator[Contestant]:
         if hasattr(entry, "merge") and (entry.role == "peer" or _mergeable(entry)):
             yield field.row(
                 entry,
-                lambda pair, _, entry=entry: entry.merge(*pair),
+                partial(_merged, entry),
                 alone(),
-                setup=lambda _, entry=entry: (field.filled(entry), field.filled(entry)),
+                setup=partial(_two, field, entry),
                 check=partial(merged_right, entry, field),
-                nbytes=lambda pair, entry=entry: entry.nbytes(pair[0]),
+                nbytes=partial(_size_of_first, entry),
             )
     yield from field.rest(alone())
+
+
+def _two(field: Field, entry: Sketch, seed: int) -> tuple[Any, Any]:
+    return field.filled(entry, seed), field.filled(entry, seed)
+
+
+def _merged(entry: Sketch, pair: tuple[Any, Any], _payload: Any) -> None:
+    entry.merge(*pair)
+
+
+def _size_of_first(entry: Sketch, pair: tuple[Any, Any]) -> int:
+    return entry.nbytes(pair[0])
 
 
 def _mergeable(entry: Any) -> bool:
@@ -257,11 +277,15 @@ def _serialise(task: Task, seed: int) -> Iterator[Contestant]:
         if entry.dump:
             yield field.row(
                 entry,
-                lambda state, _, entry=entry: entry.restore(entry.dump(state)),
+                partial(_stored, entry),
                 alone(),
                 check=partial(restored_right, entry, field),
             )
     yield from field.rest(alone())
+
+
+def _stored(entry: Sketch, state: Any, _payload: Any) -> Any:
+    return entry.restore(entry.dump(state))
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -279,13 +303,17 @@ def _top(task: Task, seed: int) -> Iterator[Contestant]:
         if task.n <= STREAM or entry.form != "list" or isinstance(entry, CounterTop):
             yield contestant(
                 entry,
-                lambda _, keys, entry=entry: entry.top(keys, TOP),
+                partial(_named, entry),
                 _prepared(stream, entry),
                 check=partial(named_right, entry, stream),
                 quality=partial(quality.of_heavy, entry, stream) if entry.role != "control" else None,
             )
     yield from missing
     yield null(whole)
+
+
+def _named(entry: Heavy, _state: Any, keys: Any) -> Any:
+    return entry.top(keys, TOP)
 
 
 def _whole(stream: Stream, form: Form, _limit: int) -> list[Slice]:
@@ -356,7 +384,9 @@ def _touched_each(entry: Slots, state: Any, slots: Any) -> None:
 def _touched(task: Task, slots: Any, able: Any, call: Any) -> Iterator[Contestant]:
     def slices(limit: int) -> list[Slice]:
         return [
-            Slice(len(part), part) for lo in range(0, len(slots), limit) if len(part := slots[lo : lo + limit])
+            Slice(len(part), part)
+            for lo in range(0, len(slots), limit)
+            if len(part := slots[lo : lo + limit])
         ]
 
     entries, _ = entered(_slots(), task.anchor, (), "int")
@@ -435,8 +465,9 @@ def counts_right(entry: Sketch, field: Field, _answer: Any, part: Slice) -> Gate
     """Pass who counts the first keys of a batch right in a new sketch, in the same way."""
     state, keys, index = entry.make(field.counters), part.payload[:SAMPLE], part.truth[:SAMPLE]
     (entry.add_each if field.task.op == "add_one" else entry.add)(state, keys)
-    truth = np.bincount(index, minlength=int(index.max()) + 1)[index]
-    return within(entry, entry.estimate(state, keys), truth, entry.bound(state, field.counters, len(index)))
+    _, at, truth = np.unique(index, return_index=True, return_counts=True)
+    law = entry.bound(state, field.counters, len(index))
+    return within(entry, entry.estimate(state, picked(keys, at)), truth, law)
 
 
 def estimates_right(entry: Sketch, field: Field, answer: Any, part: Slice) -> Gate:
@@ -460,15 +491,16 @@ def _sampled(field: Field) -> tuple[Any, Any]:
     return at, field.stream.counts[field.stream.index[at]]
 
 
-def _picked(entry: Sketch, field: Field, at: Any) -> Any:
-    keys = field.stream.form(entry.form)
+def picked(keys: Any, at: Any) -> Any:
+    """Return the keys at these places."""
     return [keys[i] for i in at.tolist()] if isinstance(keys, list) else keys.take(at)
 
 
 def restored_right(entry: Sketch, field: Field, answer: Any, _part: Slice) -> Gate:
     """Pass a sketch that has counted the whole stream."""
     at, truth = _sampled(field)
-    return within(entry, entry.estimate(answer, _picked(entry, field, at)), truth, _law(entry, field))
+    keys = picked(field.stream.form(entry.form), at)
+    return within(entry, entry.estimate(answer, keys), truth, _law(entry, field))
 
 
 def merged_right(entry: Any, field: Field, _answer: Any, _part: Slice) -> Gate:
@@ -483,9 +515,12 @@ def merged_right(entry: Any, field: Field, _answer: Any, _part: Slice) -> Gate:
 
 def named_right(entry: Heavy, stream: Stream, answer: Any, _part: Slice) -> Gate:
     """Pass who names all keys that came more often than its law says, with counts as right as it says."""
-    named, recall, _ = quality.judged(stream, *answer, TOP)
+    keys, said = answer
+    named, recall, _ = quality.judged(stream, keys, said, TOP)
     if entry.share is None:
-        return Gate(ok=recall >= LEAST_RECALL, detail=f"named {recall:.0%} of the {TOP} keys", error=1 - recall)
+        return Gate(
+            ok=recall >= LEAST_RECALL, detail=f"named {recall:.0%} of the {TOP} keys", error=1 - recall
+        )
     slack = entry.share * len(stream)
     counts = stream.counts
     order = np.argsort(-counts, kind="stable")[:TOP]
@@ -507,4 +542,6 @@ def touched_right(entry: Slots, call: Any, _answer: Any, part: Slice) -> Gate:
         return Gate(ok=state[3] == hits, detail=f"said {state[3]} of {hits} hits")
     said = float(state.estimate_slots(np.array([3]))[0])
     off = abs(said / hits - 1)
-    return Gate(ok=off <= SIGMAS * quality.spread(state, hits), detail=f"said {said} of {hits} hits", error=off)
+    return Gate(
+        ok=off <= SIGMAS * quality.spread(state, hits), detail=f"said {said} of {hits} hits", error=off
+    )

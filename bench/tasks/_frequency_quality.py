@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SIGMAS = 4.0
 SLOTS, HITS = 1_000, 1_000
 
-_known: dict[tuple[str, Task], list[Quality]] = {}
+_known: dict[tuple[str, str], list[Quality]] = {}
 
 
 def of_sketch(entry: Sketch, task: Task, stream: Stream, _state: Any) -> list[Quality]:

@@ -1,8 +1,8 @@
 """Streams of keys in which keys come again: each so many times, or by Zipf's law; and the truth about them.
 
-Integers are ids that systems make, texts those ids in base32 (``text12``) or random ones of one length or many
-(``fixed30``, ``varied20``), and everything is a pure function of name, sizes and seed. Streams come in no
-order: sorted ones flatter whoever sorts, and none comes from a system whose keys repeat.
+Integers are ids that systems make, texts those ids in base32 (``text12``) or random ones of one length or of
+many (``fixed30``, ``varied20``), and everything is a pure function of name, sizes and seed. Streams are in no
+order: sorted ones flatter whoever sorts, and come from no system whose keys repeat.
 """
 
 from __future__ import annotations
