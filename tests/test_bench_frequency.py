@@ -112,6 +112,13 @@ def test_wrong_counts_do_not_pass() -> None:
     assert _frequency.within(PythonCounter("int"), truth, truth, (0.0, 0.0)).error is None
 
 
+def test_few_keys_may_err_by_chance() -> None:
+    """One of three is no proof against one in a hundred, and forty of a thousand are."""
+    found = [_frequency.certainly_more(*given) for given in ((1, 3, 0.01), (40, 1000, 0.01), (3, 3, 1e-6))]
+    assert found == [False, True, True]
+    assert [_frequency.certainly_more(hits, 9, 0.0) for hits in (0, 1)] == [False, True]
+
+
 class Says(CounterTop):
     """Names what it is told to."""
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 DEPTH, COUNTER_BYTES = 4, 4
 CAPACITY, TOP = 4096, 100
+SLOW, NATIVE, VECTORISED = 100_000, 1_000_000, 10_000_000
 MEDIANS = {"CountSketch": 3}
 """Sketches whose estimates err to both sides, and how many rows these have: an odd number."""
 FAILING = 0.01
@@ -297,9 +298,11 @@ class Heavy(Entry):
     """Names the ``k`` keys that came most in a batch, from nothing to the answer, and about how often.
 
     ``share`` is what a count is wrong by at most, of all that came; whose share is ``None`` promises nothing.
+    ``reach`` is the longest stream that one is entered with: beyond it, it would only take others' time.
     """
 
     share: float | None = 0.0
+    reach = VECTORISED
 
     def prepare(self, stream: Stream) -> Any:
         """Return a stream in the form that is liked best."""
@@ -336,7 +339,7 @@ class DataSketchesItems(Heavy):
     """DataSketches: frequent items, of Python objects, C++; of a table of 4096 three quarters are used."""
 
     name, package, share = "datasketches frequent items", "datasketches", 3.5 / CAPACITY
-    sketch = "frequent_items_sketch"
+    sketch, reach = "frequent_items_sketch", NATIVE
 
     def load(self) -> None:
         import datasketches
@@ -359,9 +362,9 @@ class DataSketchesStrings(DataSketchesItems):
 
 
 class CrickSpaceSaving(Heavy):
-    """crick: Space-Saving, C, of an array of ints or of a list of objects."""
+    """crick: Space-Saving, C, of an array of ints or a list of objects; slow for so many keys at a time."""
 
-    name, package, share = "crick Space-Saving", "crick", 1 / CAPACITY
+    name, package, share, reach = "crick Space-Saving", "crick", 1 / CAPACITY, SLOW
 
     def load(self) -> None:
         from crick import SpaceSaving
@@ -415,7 +418,7 @@ class DuckDbGroups(DuckDbTop):
 class CounterTop(Heavy):
     """``collections.Counter``."""
 
-    name, role = "collections.Counter", "exact"
+    name, role, reach = "collections.Counter", "exact", NATIVE
 
     def top(self, keys: Any, k: int) -> tuple[Any, Any]:
         found = Counter(keys).most_common(k)

@@ -15,7 +15,6 @@ from bench.peers.frequency import (
     HEAVY,
     SKETCHES,
     TOP,
-    CounterTop,
     Entry,
     Heavy,
     OurHeavy,
@@ -293,14 +292,14 @@ def _stored(entry: Sketch, state: Any, _payload: Any) -> Any:
 
 
 def _top(task: Task, seed: int) -> Iterator[Contestant]:
-    """Name the keys that came most, from nothing; of a long stream, those who need no list of its keys."""
+    """Name the keys that came most, from nothing."""
     stream = streams.zipf(task.workload, task.n, seed)
     ours = [OurHeavy(variant, stream.kind) for variant in chosen("top")]
     entries, missing = entered(ours, task.anchor, (*HEAVY, *EXACT_TOP), stream.kind)
     whole = partial(_whole, stream, stream.base)
     yield limits.hash_limit(whole)
     for entry in entries:
-        if task.n <= STREAM or entry.form != "list" or isinstance(entry, CounterTop):
+        if task.n <= entry.reach:
             yield contestant(
                 entry,
                 partial(_named, entry),
@@ -456,9 +455,18 @@ def within(entry: Sketch, estimates: Any, truth: Any, law: tuple[float, float]) 
     bound, share = law
     share = max(share, ONE_ROW) if entry.role == "peer" else share
     above, n = int(np.count_nonzero(np.abs(off) > bound)), len(off)
-    if above > n * share + SIGMAS * math.sqrt(n * share * (1 - share)):
+    if certainly_more(above, n, share):
         return Gate(ok=False, detail=f"{above} of {n} estimates are wrong by more than {bound:.0f}")
     return Gate(ok=True, error=above / n if share else None)
+
+
+def certainly_more(hits: int, n: int, share: float) -> bool:
+    """Tell whether so many of ``n`` are more than chance makes of a share (Chernoff's bound at ``SIGMAS``)."""
+    if hits <= n * share or share == 0:
+        return hits > n * share
+    rate = hits / n
+    rest = (1 - rate) * math.log((1 - rate) / (1 - share)) if rate < 1 else 0.0
+    return n * (rate * math.log(rate / share) + rest) > SIGMAS**2 / 2
 
 
 def counts_right(entry: Sketch, field: Field, _answer: Any, part: Slice) -> Gate:

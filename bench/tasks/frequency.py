@@ -52,6 +52,7 @@ TASKS: list[Task] = [
     counted("estimate_one", "ids", MIB_1),
     task("merge", "ids", MIB_1),
     task("serialise", "ids", MIB_1),
+    top("ids", MILLION // 10),
     top("ids", MILLION, "quick"),
     top("ids", 10 * MILLION),
     top("varied20", MILLION, "quick"),
