@@ -409,6 +409,27 @@ def test_the_charts_beside_the_summary_are_well_formed(full: Path) -> None:
         assert f"]({path.name})" in (full / "summary.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("growth", [0.0, 1.0])
+def test_errors_are_drawn_over_sizes_if_memory_grows_with_them(tmp_path: Path, growth: float) -> None:
+    """And if all have the same memory, time is drawn against errors, and errors against nothing."""
+    folder = write_run(tmp_path, sketch_tasks())
+    quality_file = folder / "quality.parquet"
+    rows = pq.read_table(quality_file)
+    changed = []
+    for row in rows.to_pylist():
+        n = int(re.search(r"n=(\d+)", row["task"])[1])  # type: ignore[index]
+        changed.append(row | ({"value": 1024.0 * n**growth} if row["metric"] == "bytes" else {}))
+    pq.write_table(pa.Table.from_pylist(changed, schema=rows.schema), quality_file)
+    drawn = charts.draw(load(folder), "sketches")
+    pareto = next(chart for chart in drawn if chart.kind == "pareto")
+    assert pareto.data.title.startswith("Time against error")
+    sized = [chart for chart in drawn if chart.kind == "accuracy"]
+    assert len(sized) == growth
+    for chart in sized:
+        assert chart.data.title == "Error over memory, Count distinct: ids, groups 1"
+        assert {len(line.points) for line in chart.data.lines} == {3}
+
+
 def test_a_family_with_other_metrics_needs_no_code_here(tmp_path: Path) -> None:
     """Its operations are named by their words, and its memory and errors are charted and chosen by."""
     folder = write_run(tmp_path, sketch_tasks())

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LEAST = 3  # points of a chart
 MANY = 400
 """A run of more tasks than this shows less of each, to bound the page."""
+_ALIKE = 1.02  # memory that differs by no more is the same
 _MOST = 4  # curves of one family, unless it has more operations
 
 _NS = figures.Axis("ns per item")
@@ -80,7 +81,10 @@ def draw(run: Run, family: str) -> tuple[Chart, ...]:
 
 
 def _paretos(run: Run, family: str) -> list[Chart]:
-    """Draw time against memory, or errors where there is none: with the state in the cache and past it."""
+    """Draw time against memory, with the state in the cache and past it; or against errors.
+
+    That is where no memory is measured, or where all have the same.
+    """
     measures = quality.measures(run, family)
     across, note = (measures.memory, measures.error) if measures.memory else (measures.error, "")
     if not across:
@@ -92,10 +96,19 @@ def _paretos(run: Run, family: str) -> list[Chart]:
     ]
     found = {facts.residence(race, levels): race for race in max(crowded, key=len, default=[])}
     places = [place for place in (*facts.PLACES, "") if place in found]
-    return [
-        _pareto(_times(run, found[place], across, note), across, note, found[place])
-        for place in dict.fromkeys([*places[:1], *places[-1:]])
-    ]
+    drawn = []
+    for race in (found[place] for place in dict.fromkeys([*places[:1], *places[-1:]])):
+        points, erring = _times(run, race, across, note), _times(run, race, note, across) if note else []
+        if _alike(points) and len(erring) >= LEAST:
+            drawn.append(_pareto(erring, note, across, race))
+        else:
+            drawn.append(_pareto(points, across, note, race))
+    return drawn
+
+
+def _alike(points: list[figures.Point]) -> bool:
+    """Tell whether all points have the same memory, so that it is nothing to choose by."""
+    return max(point.x for point in points) < _ALIKE * min(point.x for point in points)
 
 
 def _times(run: Run, race: Race, across: str, note: str) -> list[figures.Point]:
@@ -136,7 +149,7 @@ def _accuracy(run: Run, family: str) -> Iterator[Chart]:
             and (error := quality.cost(measures.error, p.values[measures.error])) > 0
         ]
     )
-    if len(points) >= LEAST:
+    if len(points) >= LEAST and not _alike(points):
         across, up = _axis(measures.memory), _axis(measures.error)
         title = f"{words.cost(measures.error).capitalize()} against {words.cost(measures.memory)}"
         svg = figures.pareto(points, across, up, title, _told(points, across, up))

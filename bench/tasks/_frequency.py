@@ -461,7 +461,7 @@ def within(entry: Sketch, estimates: Any, truth: Any, law: tuple[float, float]) 
 
 
 def certainly_more(hits: int, n: int, share: float) -> bool:
-    """Tell whether so many of ``n`` are more than chance makes of a share (Chernoff's bound at ``SIGMAS``)."""
+    """Tell whether so many of ``n`` are more than chance makes of a share: Chernoff, at ``SIGMAS``."""
     if hits <= n * share or share == 0:
         return hits > n * share
     rate = hits / n
