@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -17,8 +19,25 @@ import pytest
 from distributed import Client, LocalCluster
 from helpers import ROOT, SMALL, rng, scaled
 
-from algos.cardinality import HyperLogLog
+from algos.cardinality import (
+    ExaLogLog,
+    HyperLogLog,
+    HyperLogLogPlusPlus,
+    LinearCounter,
+    RedisHyperLogLog,
+    ThetaSketch,
+    UltraLogLog,
+)
+from algos.frequency import (
+    BlockedCountMinSketch,
+    ConservativeCountMinSketch,
+    CountMinSketch,
+    CountSketch,
+    MisraGries,
+    SpaceSaving,
+)
 from algos.integrations.dask import sketch
+from algos.similarity import MinHash, OnePermutationMinHash, SimHash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,18 +50,41 @@ FILES, ROWS = scaled(20, 4), scaled(4_500_000, 200)
 EXACT: dict[str, Callable[[], Any]] = {
     "HyperLogLog": HyperLogLog,
     "HyperLogLog-12": lambda: HyperLogLog(12, seed=7),
+    "HyperLogLogPlusPlus": HyperLogLogPlusPlus,
+    "UltraLogLog": UltraLogLog,
+    "ExaLogLog": ExaLogLog,
+    "LinearCounter": lambda: LinearCounter(1 << 16),
+    "RedisHyperLogLog": RedisHyperLogLog,
+    "CountMinSketch": lambda: CountMinSketch(1 << 12, 4),
+    "BlockedCountMinSketch": lambda: BlockedCountMinSketch(1 << 12),
+    "CountSketch": lambda: CountSketch(1 << 12, 5),
+    "MinHash": MinHash,
+    "OnePermutationMinHash": OnePermutationMinHash,
+    "SimHash": SimHash,
 }
+
+
+@contextmanager
+def cluster(memory: int) -> Iterator[Client]:
+    """Start workers, which may take so many bytes; 0 for any."""
+    with (
+        LocalCluster(
+            n_workers=WORKERS, threads_per_worker=1, memory_limit=memory, dashboard_address=":0"
+        ) as local,
+        Client(local) as client,
+    ):
+        yield client
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with (
-        LocalCluster(
-            n_workers=WORKERS, threads_per_worker=1, memory_limit=MEMORY, dashboard_address=None
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    with cluster(0) as client:
         yield client
+
+
+def counted(client: Client, lazy: Any) -> Any:
+    """Have a sketch made, or fail: a worker that has no memory left waits for ever."""
+    return client.compute(lazy).result(timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +109,46 @@ def test_cluster_equals_one_machine(
     """Bit for bit, for numbers and for text with nulls, whatever was where."""
     whole = EXACT[name]()
     whole.add_many(table[column])
-    assert client.compute(sketch(frame, column, EXACT[name])).result() == whole
+    assert counted(client, sketch(frame, column, EXACT[name])) == whole
 
 
-def test_more_than_a_worker_can_hold(client: Client, tmp_path: Path) -> None:
+@pytest.mark.parametrize("column", ["key", "text"])
+def test_theta_equals_one_machine_when_trimmed(
+    client: Client, frame: Any, table: pd.DataFrame, column: str
+) -> None:
+    """Which hashes stay beyond the nominal ones depends on where the keys were; those do not."""
+    factory = partial(ThetaSketch, 8)
+    whole = factory()
+    whole.add_many(table[column])
+    found = counted(client, sketch(frame, column, factory))
+    for made in (whole, found):
+        made.trim()
+    assert found == whole
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [partial(MisraGries, 200), partial(SpaceSaving, 200), partial(ConservativeCountMinSketch, 999, 4)],
+)
+def test_others_keep_their_bounds(client: Client, frame: Any, table: pd.DataFrame, factory: Any) -> None:
+    """Of all keys, weighted by a further column: never below, and above by no more than is said."""
+    found = counted(client, sketch(frame, "text", factory, weights="bytes"))
+    there = table.dropna()
+    true = there.groupby("text")["bytes"].sum()
+    assert found.total == true.sum()
+    names, counts = true.index.tolist(), true.to_numpy()
+    if isinstance(found, ConservativeCountMinSketch):
+        assert (found.estimate_many(names) >= counts).all()
+        return
+    low, high = found.bounds_many(names)
+    kept = found.estimate_many(names) > 0
+    assert (low <= counts).all()
+    assert (counts[kept] <= high[kept]).all()
+    assert (counts[~kept] <= found.error).all()
+    assert found.error * 200 <= 2 * found.total
+
+
+def test_more_than_a_worker_can_hold(tmp_path: Path) -> None:
     """A Parquet data set larger than a worker's memory goes through it, file by file."""
     whole, seen = HyperLogLog(), 0
     for i in range(FILES):
@@ -83,7 +161,8 @@ def test_more_than_a_worker_can_hold(client: Client, tmp_path: Path) -> None:
         whole.add_many(keys)
         seen += path.stat().st_size
     assert SMALL or seen > MEMORY
-    found = client.compute(sketch(dd.read_parquet(tmp_path), "key", HyperLogLog)).result()
+    with cluster(MEMORY) as client:
+        found = counted(client, sketch(dd.read_parquet(tmp_path), "key", HyperLogLog))
     assert found == whole
     assert found.estimate() == pytest.approx(FILES * ROWS, rel=5 * found.relative_error)
 
@@ -91,7 +170,7 @@ def test_more_than_a_worker_can_hold(client: Client, tmp_path: Path) -> None:
 def test_further_columns_go_by_name(client: Client, frame: Any, table: pd.DataFrame) -> None:
     whole = HyperLogLog(10)
     whole.add_many(table["text"], groups=table["group"].to_numpy())
-    assert client.compute(sketch(frame, "text", lambda: HyperLogLog(10), groups="group")).result() == whole
+    assert counted(client, sketch(frame, "text", lambda: HyperLogLog(10), groups="group")) == whole
 
 
 @pytest.mark.parametrize("parts", [1, 2, 16, 17, 300])

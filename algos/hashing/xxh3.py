@@ -108,20 +108,23 @@ def xxh3_word(x: Any, key: Any) -> Any:
     return _finish8(((x >> U32_) + (x << U32_)) ^ key, _N8)
 
 
+def _turned(x: Any, r: int) -> Any:
+    return (x << U64(r)) | (x >> U64(64 - r))
+
+
 def xxh3_word_of(hashes: Any, seed: int) -> Any:
     """Return the words (uint64[n]) that have these hashes: of 8 bytes the hash is a bijection.
 
     Of ``x ^ rotl(x, 24) ^ rotl(x, 49)``, a polynomial of three terms over a ring of 64, the 64th power is the
     identity, so its inverse is the 63rd.
     """
-    turn = lambda x, r: (x << U64(r)) | (x >> U64(64 - r))  # noqa: E731
     inverse = U64(pow(int(PRIME_MX2), -1, 1 << 64))
     x = (hashes ^ (hashes >> _R28) ^ (hashes >> U64(56))) * inverse
     x = (x ^ ((x >> _R35) + _N8)) * inverse
     for a, b in ((24, 49), (48, 34), (32, 4)):
-        x = x ^ turn(x, a) ^ turn(x, b)
-    x = turn(x, 56) ^ xxh3_key(U64(seed))
-    return turn(x, 32)
+        x = x ^ _turned(x, a) ^ _turned(x, b)
+    x = _turned(x, 56) ^ xxh3_key(U64(seed))
+    return _turned(x, 32)
 
 
 @inlined
