@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 DEPTH, COUNTER_BYTES = 4, 4
 CAPACITY, TOP = 4096, 100
 SLOW, NATIVE, VECTORISED = 100_000, 1_000_000, 10_000_000
+SHARES = {"MisraGries": 2 / CAPACITY, "SpaceSaving": 1 / CAPACITY}
+"""What counts are off by at most, as a share of all that came; of a sketch that is not here, any."""
 MEDIANS = {"CountSketch": 3}
 """Sketches whose estimates err to both sides, and how many rows these have: an odd number."""
 FAILING = 0.01
@@ -318,7 +320,7 @@ class OurHeavy(OurEntry, Heavy):
 
     def __init__(self, variant: Variant, kind: Kind) -> None:
         super().__init__(variant, kind)
-        self.share = 1 / CAPACITY if self.name in {"MisraGries", "SpaceSaving"} else None
+        self.share = SHARES.get(self.name)
 
     def make(self) -> Any:
         """Make one for so many keys, where it can be told."""
