@@ -616,6 +616,17 @@ def test_generated_tables_carry_the_run_and_are_stable(full: Path) -> None:
         readme.rewrite(run, "<!-- generated: speed -->\n<!-- end -->")
 
 
+def test_a_generated_table_of_times_and_what_is_beside_them(tmp_path: Path) -> None:
+    """Memory in a column of its own, errors behind the times, and a sentence where there is nothing."""
+    run = load(write_run(tmp_path, sketch_tasks()))
+    table = readme._beside(run, "sketches", "count_distinct", ("bytes",), "error")
+    header, *rows = [line for line in table.splitlines() if line.startswith("|")]
+    assert header.startswith("| Contestant | Kind | memory | ids, 10k, groups 1 |")
+    assert re.search(r"\| HyperLogLog \| this library \| \S+ KiB \| \S+ \(1\.00\), \S+ % \|", "\n".join(rows))
+    assert f"and the error. Run `{run.id}`." in table
+    assert readme._beside(run, "frequency", "add", ()) == f"Run `{run.id}`. It has no figures for this."
+
+
 @pytest.mark.parametrize("name", readme.FILES)
 def test_tables_are_generated_from_the_reference_run(name: str) -> None:
     """Every figure in these files is of the committed run; ``python -m bench.report.readme`` writes them."""
