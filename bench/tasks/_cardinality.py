@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 SIGMAS = 5.0
 """So many standard errors from the truth a count is wrong: chance alone does that once in 1.7 million."""
 SCALARS = 2**16
+NEAR = 2**15
+"""Keys whose hashes stay in the cache."""
 FIRST_CALL = """\
 from time import perf_counter_ns
 
@@ -127,7 +129,7 @@ def alone(payload: Any = None) -> Slices:
 def _count(task: Task, seed: int) -> Iterator[Contestant]:
     """Count a batch, from an empty counter to the count."""
     field = Field(task, seed, (*KEPT, *ENGINES, *EXACT))
-    yield limits.hash_limit(partial(_whole, field, field.anchor))
+    yield limits.hash_limit(partial(_near, field))
     more = [field.anchor.coarser(error) for error in (POLARS_STREAMING_ERROR, DUCKDB_ERROR)]
     more += [field.anchor.in_threads()] if task.n >= NATIVE else []
     for entry in (*field.entries, *more):
@@ -149,6 +151,10 @@ def _whole(field: Field, entry: Entry, _limit: int) -> list[Slice]:
     return field.stream.whole(entry.form)
 
 
+def _near(field: Field, limit: int) -> list[Slice]:
+    return field.stream.slices(field.stream.base, min(limit, NEAR))
+
+
 def _prepared(field: Field, entry: Entry) -> Slices:
     """Hand over the whole stream, prepared once, when it is first asked for."""
     made: list[Slice] = []
@@ -165,7 +171,7 @@ def _add(task: Task, seed: int) -> Iterator[Contestant]:
     """Add batches to a counter that has all keys already."""
     field = Field(task, seed, KEPT)
     form = field.stream.base
-    yield limits.hash_limit(partial(field.stream.slices, form))
+    yield limits.hash_limit(partial(_near, field))
     for entry in field.entries:
         yield field.contestant(
             entry,
