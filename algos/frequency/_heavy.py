@@ -13,7 +13,7 @@ from algos._fastcall import INT, TEXT, is_str, key_of, kind_of, place, size_of
 from algos._jit import inlined
 from algos._lanes import SLOTS
 from algos.errors import CorruptDataError
-from algos.frequency._counts import MOST, TOTAL, U0, Counts, counted_alone
+from algos.frequency._counts import MOST, ONES, TOTAL, U0, Counts, counted_alone
 from algos.frequency._entries import FRESH, compact, fill, lines_for, live_bytes, look_up, settle
 from algos.hashing._keyed import check_hashes, house_hasher
 from algos.hashing.keys import CHUNK, Dictionary, Text
@@ -169,8 +169,11 @@ class HeavyHitters(Counts):
             self._take_piece(piece, every if given is None else given)
 
     def _take_piece(self, piece: Piece, weights: Any) -> None:
-        if not len(piece) or (piece.valid is not None and not piece.valid.any()):
+        n = len(piece) if piece.valid is None else int(np.count_nonzero(piece.valid))
+        if not n:
             return
+        if weights.size == 1:
+            self._gain(n, weights)  # before anything is counted
         self._claim(kind_of_piece(piece))
         if not self._texts.size:
             for hashes, given in self._blocks_of(piece, None if weights.size == 1 else weights):
@@ -214,9 +217,12 @@ class HeavyHitters(Counts):
 
     def add_hashes(self, hashes: NDArray[np.uint64], weights: Any = None) -> None:
         """Count ready 64-bit hashes (``uint64[n]``), well mixed in all bits, which then are the keys."""
-        if len(check_hashes(hashes)):
+        hashes = check_hashes(hashes)
+        words = ONES if weights is None else self._checked(weights, len(hashes))
+        if len(hashes):
+            self._gain(len(hashes), words)  # before anything is counted
             self._claim(HASHES)
-        super().add_hashes(hashes, weights)
+            self._take(hashes, words)
 
     def _add_one(self, key: Any, weight: int = 1) -> None:
         """Count one key ``weight`` times; ``None`` is a null and is skipped."""
