@@ -49,7 +49,7 @@ from algos.frequency._heavy import (
     ROW,
     TEXT_TABLE,
     USED,
-    HeavyHitters,
+    Bounded,
     Texts,
     counted_here,
     has_room,
@@ -119,7 +119,7 @@ def _put(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     return as_none()
 
 
-class MisraGries(HeavyHitters):
+class MisraGries(Bounded):
     """The most frequent of all keys, by at most ``capacity`` counts: a Misra-Gries summary.
 
     An estimate is 0 for a key without a count, and else at most ``error`` too high and never too low. ``add``
@@ -151,11 +151,8 @@ class MisraGries(HeavyHitters):
     def _estimates(self, slots: Any) -> Any:
         return (self._counters[slots] + self._state[ERROR]).astype(np.int64)
 
-    def bounds_many(self, keys: Any) -> tuple[Any, Any]:
-        """Return for ``n`` keys how often each came at least, and at most: int64[n] twice. Nulls: 0."""
-        high = self.estimate_many(keys)
-        low = np.maximum(high - self.error, 0)
-        return low, high
+    def _errors(self, slots: Any) -> Any:
+        return np.full(len(slots), self.error)
 
     def merge(self, other: MisraGries) -> None:
         """Take in all that ``other`` counted: errors add up, and keep the bound of one sketch of everything.

@@ -49,7 +49,7 @@ from algos.frequency._heavy import (
     ROW,
     TEXT_TABLE,
     USED,
-    HeavyHitters,
+    Bounded,
     counted_here,
     has_room,
 )
@@ -156,7 +156,7 @@ def _put(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     return as_none()
 
 
-class SpaceSaving(HeavyHitters):
+class SpaceSaving(Bounded):
     """The most frequent of all keys, by ``capacity`` counts: a Space-Saving summary.
 
     An estimate is never too low, and too high by ``total / capacity`` at most; of a key without a count it
@@ -196,19 +196,8 @@ class SpaceSaving(HeavyHitters):
         table = self._hashes, self._counters, self._beside, self._texts, self._tree
         _count(*table, self._state, hashes, weights, new)
 
-    def bounds_many(self, keys: Any) -> tuple[Any, Any]:
-        """Return for ``n`` keys how often each came at least, and at most: int64[n] twice. Nulls: 0."""
-        low, high, base = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], self.error
-        for piece in self._hasher.pieces(keys):
-            slots = self._slots_of(self._hasher.hashed(piece))
-            there = slots >= 0
-            counts = np.where(there, self._counters[slots], np.uint64(base)).astype(np.int64)
-            errors = np.where(there, self._beside[slots], np.uint64(base)).astype(np.int64)
-            whole = np.zeros((2, len(piece)), np.int64)
-            whole[:, slice(None) if piece.valid is None else piece.valid] = counts - errors, counts
-            low.append(whole[0])
-            high.append(whole[1])
-        return np.concatenate(low), np.concatenate(high)
+    def _errors(self, slots: Any) -> Any:
+        return self._beside[slots].astype(np.int64)
 
     def merge(self, other: SpaceSaving) -> None:
         """Take in all that ``other`` counted: errors add up, and keep the bound of one sketch of everything.
