@@ -161,6 +161,7 @@ class MisraGries(Bounded):
         """
         self._check_mergeable(other)
         hashes, counts, _, texts = other._entries()
+        error, lost = other._state[ERROR], other._state[TOTAL] - counts.sum(dtype=np.uint64)
         self._room(other.total)
         if len(hashes):
             self._claim(other._kind())
@@ -168,9 +169,8 @@ class MisraGries(Bounded):
             self._take(hashes, counts)
             if self._texts.size:
                 self._keep(Texts.of(texts), None)
-        lost = other.total - int(counts.sum(dtype=np.uint64))
-        self._state[TOTAL] += np.uint64(lost)
-        self._state[ERROR] += other._state[ERROR]
+        self._state[TOTAL] += lost
+        self._state[ERROR] += error
 
     def _check_state(self) -> None:
         counted = sum(map(int, self._counters)) if self._state[USED] else 0
