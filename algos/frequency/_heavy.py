@@ -55,18 +55,18 @@ class Texts:
         texts: Any = piece.values if isinstance(piece, Dictionary) else piece
         self._rows, self._offsets, self.data = rows, texts.offsets, texts.data
 
-    @classmethod
-    def of(cls, texts: list[bytes]) -> Self:
-        """Return texts as those of a piece."""
-        ends = np.zeros(len(texts) + 1, np.int64)
-        np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=ends[1:])
-        return cls(Text(np.frombuffer(b"".join(texts), np.uint8), ends))
-
     def spans(self, numbers: Any) -> tuple[Any, Any]:
         """Return where in ``data`` texts begin, and their sizes."""
         rows = numbers if self._rows is None else self._rows[numbers]
         starts = self._offsets[rows].astype(np.int64)
         return starts, self._offsets[rows + 1].astype(np.int64) - starts
+
+
+def piece_of(texts: list[bytes]) -> Text:
+    """Return texts as a piece of keys."""
+    ends = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=ends[1:])
+    return Text(np.frombuffer(b"".join(texts), np.uint8), ends)
 
 
 def kind_of_piece(piece: Piece) -> int:
@@ -333,9 +333,15 @@ class HeavyHitters(Counts):
         texts = reader.texts(sizes, kind == STRS)
         if len(np.unique(hashes)) != used or (used and (counts.min() < 1 or counts.max() > MOST)):
             raise CorruptDataError("the keys are not distinct, each with a count")
+        self._check_texts(hashes, texts)
         self._put_entries(hashes, counts, beside, texts)
         self._check_state()
         return self
+
+    def _check_texts(self, hashes: Any, texts: list[bytes]) -> None:
+        """Refuse texts of other hashes than they are said to have."""
+        if texts and (self._hasher.hashed(piece_of(texts)) != hashes).any():
+            raise CorruptDataError("keys do not have the hashes that they are said to have")
 
     def _put_entries(self, hashes: Any, counts: Any, beside: Any, texts: list[bytes]) -> None:
         """Put distinct keys into the empty table."""
@@ -349,7 +355,7 @@ class HeavyHitters(Counts):
         self._hold_texts()
         if self._texts.size:
             self._texts[slots] = FRESH | np.arange(len(slots), dtype=np.uint64)
-            self._keep(Texts.of(texts), None)
+            self._keep(Texts(piece_of(texts)), None)
 
     def _check_state(self) -> None:
         """Refuse a state that no keys leave."""

@@ -293,6 +293,7 @@ class CuckooHeavyKeeper(HeavyHitters):
         sizes = reader.words(len(named) if kind in {STRS, RAW} else 0)
         texts = reader.texts(sizes, kind == STRS)
         self._check_places(kind)
+        self._check_texts(self._hashes[named], texts)
         self._put_texts(named, texts)
         return self
 

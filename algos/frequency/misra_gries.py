@@ -27,7 +27,7 @@ from algos._bits import U1, U3, U64, borrowed
 from algos._fastcall import Method, Native, as_none, bytes_of, key_of, size_of, slowly, text_of, uint64s_of
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
-from algos.frequency._counts import COUNTERS, STATE, TOTAL, U0
+from algos.frequency._counts import COUNTERS, STATE, TOTAL, U0, exact_sum
 from algos.frequency._entries import (
     AHEAD,
     FRESH,
@@ -53,6 +53,7 @@ from algos.frequency._heavy import (
     Texts,
     counted_here,
     has_room,
+    piece_of,
 )
 
 ERROR = OWN
@@ -168,12 +169,12 @@ class MisraGries(Bounded):
             self._state[ROW] = 0
             self._take(hashes, counts)
             if self._texts.size:
-                self._keep(Texts.of(texts), None)
+                self._keep(Texts(piece_of(texts)), None)
         self._state[TOTAL] += lost
         self._state[ERROR] += error
 
     def _check_state(self) -> None:
-        counted = sum(map(int, self._counters)) if self._state[USED] else 0
+        counted = exact_sum(self._counters)
         # Each unit of error took as much from more than half of the keys that there were.
         if counted + self.error * ((self.capacity + 2) // 2) > self.total:
             raise CorruptDataError(

@@ -37,7 +37,7 @@ from algos._fastcall import (
 from algos._jit import inlined, kernel
 from algos._lanes import SLOTS, equal
 from algos.errors import CorruptDataError
-from algos.frequency._counts import COUNTERS, STATE, TOTAL, U0
+from algos.frequency._counts import COUNTERS, STATE, TOTAL, U0, exact_sum
 from algos.frequency._entries import AHEAD, FRESH, close_gap, fetch, keep_text, next_line, of_least_hash, seek
 from algos.frequency._heavy import (
     ARENA,
@@ -238,8 +238,10 @@ class SpaceSaving(Bounded):
 
     def _check_state(self) -> None:
         used = self._counters > 0
-        if (self._beside[used] >= self._counters[used]).any() or self.error * self.capacity > self.total:
-            raise CorruptDataError("an error is larger than a count, or than a share of all weights, can be")
+        if (self._beside[used] >= self._counters[used]).any():
+            raise CorruptDataError("an error is no smaller than its count")
+        if exact_sum(self._counters) > self.total:
+            raise CorruptDataError(f"the counts sum to more than the total of {self.total}")
 
 
 def _united(a: SpaceSaving, b: SpaceSaving) -> tuple[Any, Any, Any]:
