@@ -418,7 +418,7 @@ FORMS: dict[str, Any] = {
 def test_every_form_of_keys_makes_the_same_state(cls: Any, kind: str, nulls: bool) -> None:
     """Lists, iterators, Arrow's arrays of any layout, pandas: as one by one, nulls left out."""
     forms, key_of = FORMS[kind]
-    numbers = rng(2).zipf(1.3, 400) % 60
+    numbers = rng(2).zipf(1.3, scaled(400, 150)) % 60
     keys = [None if nulls and i % 7 == 3 else key_of(int(n)) for i, n in enumerate(numbers)]
     want = cls(20, seed=3)
     for key in keys:
@@ -441,11 +441,11 @@ def test_every_form_of_keys_makes_the_same_state(cls: Any, kind: str, nulls: boo
 @pytest.mark.parametrize("weighted", [False, True])
 def test_any_cut_of_a_stream_makes_the_same_state(cls: Any, kind: str, weighted: bool) -> None:
     """Blocks, parts of any size, and single keys: the state of the whole, bit for bit."""
-    n = scaled(30_000, 600)
+    n = scaled(30_000, 300)
     numbers = rng(3).zipf(1.2, n) % (n // 4)
     keys = [FORMS[kind][1](int(i)) for i in numbers]
     weights = rng(4).integers(0, 50, n) if weighted else np.ones(n, np.int64)
-    for capacity in (1, 37, scaled(1_000, 50)):
+    for capacity in (1, scaled(37, 7), scaled(1_000, 30)):
         whole, single = cls(capacity), cls(capacity)
         whole.add_many(keys, weights=weights if weighted else None)
         for key, weight in zip(keys, weights.tolist(), strict=True):
@@ -568,11 +568,11 @@ def test_texts_of_single_keys_gone_are_forgotten(cls: Any) -> None:
 @every_class
 def test_room_for_texts_follows_those_that_stay(cls: Any) -> None:
     """Ten long texts of a batch of many are kept; room for the batch is not."""
-    sketch, long = cls(10), "x" * 1_000
+    sketch, long, n = cls(10), "x" * 1_000, scaled(1_000, 100)
     sketch.add_many([long + str(i) for i in range(10)], weights=10**6)
-    for lo in range(0, 3_000, 1_000):
-        sketch.add_many([f"{i} {long}" for i in range(lo, lo + 1_000)])
-        sketch.add_many([f"{i % 2} {long}" for i in range(1_000)])
+    for lo in range(0, 3 * n, n):
+        sketch.add_many([f"{i} {long}" for i in range(lo, lo + n)])
+        sketch.add_many([f"{i % 2} {long}" for i in range(n)])
     assert sketch.nbytes < 100_000
 
 
@@ -621,7 +621,7 @@ def zipf(s: float, n: int, universe: int, seed: int) -> Any:
 
 
 def streams(capacity: int) -> dict[str, Any]:
-    n, universe = scaled(100_000, 2_000), scaled(100_000, 2_000)
+    n, universe = scaled(100_000, 800), scaled(100_000, 800)
     hot = np.arange(n) // (n // 20) * 10 + rng(7).integers(0, 10, n)
     return {
         **{f"zipf {s}": zipf(s, n, universe, 8) for s in (0.7, 1.0, 1.1, 1.5)},
@@ -952,13 +952,10 @@ def test_many_read_while_nobody_adds(cls: Any) -> None:
     asked = sorted(set(keys))
 
     def read(_: int) -> Any:
-        found = [
-            sketch.estimate_many(asked).tolist(),
-            named(sketch),
-            sketch.to_bytes(),
-            sketch.estimate(keys[0]),
-        ]
-        return found + [part.tolist() for part in sketch.bounds_many(asked)] if cls in BOUNDED else found
+        with np.errstate(over="ignore"):  # of a thread, where kernels run interpreted
+            found = [sketch.estimate_many(asked).tolist(), named(sketch), sketch.to_bytes()]
+            bounds = sketch.bounds_many(asked) if cls in BOUNDED else ()
+            return [*found, sketch.estimate(keys[0]), *(part.tolist() for part in bounds)]
 
     want = read(0)
     with ThreadPoolExecutor(4) as pool:
