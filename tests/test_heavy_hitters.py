@@ -178,18 +178,23 @@ def test_keys_are_counted_as_by_the_naive_twin(
     assert named(batch) == named(sketch)
 
 
-NEAR_THE_END = st.one_of(
-    st.integers(M64 - 30, M64), st.integers(0, 12), st.sampled_from([2**63, 2**64 * 9 // 10, 2**64 * 7 // 8])
-)
+def of_line(line: int, k: int, capacity: int) -> int:
+    """Return the ``k``-th hash of a line, which may be counted from the end, of a table for so many keys."""
+    lines = -(-4 * (capacity + 1) // 24)
+    return -(-(line % lines << 64) // lines) + k
+
+
+near_the_end = st.tuples(st.sampled_from([0, -1, -1, -2, -2, -3]), st.integers(0, 14))
 
 
 @bounded
 @given(
-    items=st.lists(st.tuples(NEAR_THE_END, st.one_of(st.just(1), any_weight)), max_size=250),
+    items=st.lists(st.tuples(near_the_end, st.one_of(st.just(1), any_weight)), max_size=250),
     capacity=st.integers(1, 30),
 )
-def test_lines_that_overflow_round_the_end(cls: Any, items: list[tuple[int, int]], capacity: int) -> None:
-    """Hashes of one line at the table's end and of the first: many more than one line takes."""
+def test_lines_that_overflow_round_the_end(cls: Any, items: list[Any], capacity: int) -> None:
+    """Hashes of the last lines and of the first: many more than these take."""
+    items = [(of_line(*place, capacity), weight) for place, weight in items]
     sketch, naive = cls(capacity), TWINS[cls](capacity)
     for h, weight in items:
         sketch.add_hashes(np.array([h], np.uint64), weight)
@@ -199,8 +204,23 @@ def test_lines_that_overflow_round_the_end(cls: Any, items: list[tuple[int, int]
     batch = cls(capacity)
     batch.add_hashes(np.array([h for h, _ in items], np.uint64), np.array([w for _, w in items], np.int64))
     assert batch == sketch
-    asked = np.array([*range(14), *range(M64 - 32, M64 + 1)], np.uint64)
-    assert batch.estimate_hashes(asked).tolist() == sketch.estimate_hashes(asked).tolist()
+    asked = [of_line(line, k, capacity) for line in (0, -1, -2, -3) for k in range(15)]
+    found = dict(zip(asked, batch.estimate_hashes(np.array(asked, np.uint64)).tolist(), strict=True))
+    base = naive.error if cls is MisraGries else 0
+    assert found == {h: naive.entries()[h][0] + base if h in naive.entries() else 0 for h in asked}
+
+
+def test_keys_come_back_round_the_end() -> None:
+    """A purge frees a place in the last line but one; who is past the end returns when all others have."""
+    capacity, sketch = 36, MisraGries(36)
+    last_but_one = [of_line(-2, k, capacity) for k in range(9)]  # one of them in the last line
+    last = [of_line(-1, k, capacity) for k in range(8)]  # one of them in the first
+    others = [of_line(1 + k // 8, k, capacity) for k in range(20)]
+    hashes = np.array(last_but_one + last + others, np.uint64)
+    weights = [1] + [100] * 16 + [1] * 20
+    sketch.add_hashes(hashes, weights)
+    assert (sketch.error, len(sketch)) == (1, 16)
+    assert entries(sketch) == dict.fromkeys(last_but_one[1:] + last, (99,))
 
 
 @every_class
