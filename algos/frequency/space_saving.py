@@ -163,9 +163,9 @@ class SpaceSaving(Bounded):
     is 0. ``add`` is O(log capacity). Memory: 36 bytes for each of ``capacity``, and texts of twice as many.
 
     >>> sketch = SpaceSaving(2)
-    >>> sketch.add_many(["a", "b", "a", "c"])
+    >>> sketch.add_many(["a", "b", "a", "a", "c"])
     >>> sketch.top(2), sketch.error
-    ((['a', 'c'], array([2, 2])), 2)
+    ((['a', 'c'], array([3, 2])), 2)
     """
 
     __slots__ = ("_tree",)
