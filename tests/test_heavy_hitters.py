@@ -95,7 +95,7 @@ def named(sketch: Any, k: int = 10**9) -> list[tuple[Any, int]]:
 def entries(sketch: Any) -> dict[int, tuple[int, ...]]:
     """Return the keys' hashes with counts and errors, as they are stored; check that each can be found."""
     hashes, counts, errors, texts = sketch._entries()
-    assert (hashes[1:] > hashes[:-1]).all()
+    assert len(np.unique(hashes)) == len(hashes)
     assert (sketch._slots_of(hashes) >= 0).all()
     assert len(sketch) == len(hashes) <= sketch.capacity
     if texts:
@@ -946,7 +946,7 @@ def go_on(sketch: Any, kind: str) -> None:
 @pytest.mark.parametrize("capacity", [1, 12, 64])
 def test_bytes_come_back_equal_and_go_on(cls: Any, kind: str, capacity: int) -> None:
     """Whatever the sketch went through before, one read back does the same from then on, bit for bit."""
-    sketch = example(cls, kind, capacity)
+    sketch, capacity = example(cls, kind, capacity), cls(capacity).capacity
     backs = [cls.from_bytes(sketch.to_bytes()), pickle.loads(pickle.dumps(sketch))]
     backs.append(cls.from_bytes(memoryview(bytearray(sketch.to_bytes()))))
     for back in backs:
@@ -1178,7 +1178,7 @@ FORGED_TEXTS: dict[str, Any] = {
     "a text beyond": _set("sizes", 0, 2**63),
     "texts of other keys": _swap("sizes"),
     "another text": _texts(b"\x00"),
-    "no UTF-8": _texts(b"\xc3"),
+    "no UTF-8": _texts(b"\xfe"),
 }
 
 

@@ -335,6 +335,8 @@ class HeavyHitters(Counts):
             raise CorruptDataError("the keys are not distinct, each with a count")
         self._check_texts(hashes, texts)
         self._put_entries(hashes, counts, beside, texts)
+        if not np.array_equal(self._hashes[self._ordered()], hashes):
+            raise CorruptDataError("the keys are not in their order")
         self._check_state()
         return self
 

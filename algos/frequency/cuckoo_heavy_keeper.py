@@ -47,6 +47,7 @@ from algos.frequency._heavy import (
     TEXT_TABLE,
     HeavyHitters,
     Reader,
+    check_capacity,
     counted_here,
     has_room,
 )
@@ -224,7 +225,7 @@ def _put(me: Any, arguments: Any, count: Any, names: Any) -> Any:
 
 
 class CuckooHeavyKeeper(HeavyHitters):
-    """The most frequent of all keys, by ``capacity`` counts or a few more: a Cuckoo Heavy Keeper.
+    """The most frequent of all keys, by ``capacity`` counts, rounded up to 14: a Cuckoo Heavy Keeper.
 
     An estimate may be too high or too low, without a bound; of a key that is nowhere it is 0. ``add`` is
     O(1). Memory: 18.3 bytes for each of ``capacity``, and the texts of as many keys twice. ``seed`` is that
@@ -240,7 +241,7 @@ class CuckooHeavyKeeper(HeavyHitters):
     _WORDS = OWN + 1
 
     def __init__(self, capacity: int, *, seed: int = 0) -> None:
-        self._begin(capacity, seed)
+        self._begin((SLOTS - 1) * self._lines(check_capacity(capacity)), seed)
         self._state[RANDOM] = self.seed
 
     @staticmethod
@@ -256,6 +257,10 @@ class CuckooHeavyKeeper(HeavyHitters):
     def _named(self) -> Any:
         slots = np.flatnonzero(self._counters)
         return slots[slots % SLOTS != 0]
+
+    def _ordered(self) -> Any:
+        slots = self._named()
+        return slots[np.argsort(self._hashes[slots])]
 
     def _take_block(self, hashes: Any, weights: Any, new: Any) -> None:
         _count(self._hashes, self._counters, self._texts, self._state, hashes, weights, new)
@@ -284,6 +289,8 @@ class CuckooHeavyKeeper(HeavyHitters):
     @classmethod
     def _restore(cls, parameters: Parameters, payload: memoryview) -> Self:
         capacity, seed = parameters.integer("capacity", 1, MAX_CAPACITY), parameters.integer("seed", 0, ALL)
+        if capacity % (2 * (SLOTS - 1)):
+            raise CorruptDataError(f"a capacity of {capacity} is no multiple of 14")
         self = cls(capacity, seed=seed)
         reader = Reader(payload)
         kind = reader.state(self._state, cls._DERIVED)
@@ -302,5 +309,6 @@ class CuckooHeavyKeeper(HeavyHitters):
         used = np.flatnonzero(self._counters)
         lobby = self._counters[::SLOTS]
         right = np.array_equal(self._slots_of(self._hashes[used]), used)
-        if not right or (lobby > PROMOTED).any() or (len(used) and kind == 0):
+        counts = self._counters[used]
+        if not right or (lobby > PROMOTED).any() or (len(used) and (kind == 0 or counts.max() > self.total)):
             raise CorruptDataError("the table is none that keys leave")
