@@ -11,7 +11,6 @@ import numpy as np
 import oracles
 import pyarrow as pa
 import pytest
-from datasketches import count_min_sketch
 from helpers import put_together, random_keys, rng, scaled, take_apart
 from hypothesis import given
 from hypothesis import strategies as st
@@ -420,6 +419,9 @@ def test_sized_by_the_error() -> None:
 
 def test_suggestions_are_those_of_datasketches() -> None:
     """The peer's own functions give the same sizes."""
+    count_min_sketch = pytest.importorskip(
+        "datasketches", reason="DataSketches has no wheels for this Python"
+    ).count_min_sketch
     for epsilon in (0.5, 0.1, 0.01, 0.001):
         want = count_min_sketch.suggest_num_buckets(epsilon)
         assert CountMinSketch.from_error(epsilon, 0.1).width == want

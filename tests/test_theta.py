@@ -7,7 +7,6 @@ import pickle
 import struct
 from typing import Any
 
-import datasketches as ds
 import mmh3
 import numpy as np
 import pyarrow as pa
@@ -19,6 +18,8 @@ from hypothesis import strategies as st
 from algos.cardinality import ThetaSketch
 from algos.errors import CorruptDataError
 from algos.hashing import hash64
+
+ds: Any = pytest.importorskip("datasketches", reason="DataSketches has no wheels for this Python")
 
 MAX = 2**63 - 1
 SIGMAS = {s: math.erf(s / math.sqrt(2)) for s in (1, 2, 3)}
