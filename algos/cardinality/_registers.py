@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from algos._state import Parameters
+    from algos.hashing.keys import Piece
 
 MAX_BYTES = 1 << 34
 """So much the rows of all groups may take: a wrong group number shall not take the machine's memory."""
@@ -114,8 +115,8 @@ class RowCounter(Growing):
         """Count ``n`` keys, or any iterable of keys; nulls are skipped. O(n), one pass.
 
         With ``groups``, an array of ``n`` ints from 0 on, each key is counted in the row of its group; the
-        counter grows to the highest of them. Hashing, and without groups also counting, is shared by
-        ``threads``. One writer at a time.
+        counter grows to the highest of them. Without groups the work is shared by ``threads``, which pays
+        from some millions of keys on. One writer at a time.
 
         Raises ``ValueError`` for groups on a counter that has counted without them, and the other way round,
         and for one so high that the rows would take more than 16 GiB.
@@ -166,17 +167,23 @@ class RowCounter(Growing):
     def _insert_words(self, words: Any) -> None:
         self._put_words(words)
 
-    def _insert_in_threads(self, hashes: Any, threads: int) -> None:
-        """Add ready hashes, every thread to a counter of its own; these are then merged."""
+    def _add_pieces(self, parts: list[Piece], threads: int = 1) -> None:
+        for part in parts:
+            self._insert_in_parts(part, threads)
+
+    def _insert_in_parts(self, piece: Piece, threads: int) -> None:
+        """Hash and count a piece in threads, each but the first with a counter of its own, then merged."""
+        if threads > 1:  # what a dictionary needs only once
+            piece.hash_into(self._hasher.algorithm, self._hasher.word_seed, 0, 0, np.empty(0, np.uint64))
+        others: list[Any] = []
 
         def work(lo: int, hi: int) -> None:
             mine = self if lo == 0 else self._twin()
-            mine._insert(hashes[lo:hi])
+            mine._insert_piece(piece.cut(lo, hi))
             if lo:
                 others.append(mine)
 
-        others: list[Any] = []
-        in_parts(threads, len(hashes), work)
+        in_parts(threads, len(piece), work)
         for other in others:
             self.merge(other)
 
@@ -423,11 +430,9 @@ class RegisterCounter(RowCounter):
         else:
             super()._insert_piece(piece)
 
-    def _insert_in_threads(self, hashes: Any, threads: int) -> None:
-        if self.martingale:
-            self._insert(hashes)  # in their order, which is what the sums are of
-        else:
-            super()._insert_in_threads(hashes, threads)
+    def _insert_in_parts(self, piece: Piece, threads: int) -> None:
+        # The sums of a martingale are of the keys in their order.
+        super()._insert_in_parts(piece, 1 if self.martingale else threads)
 
     def _insert_groups(self, hashes: Any, groups: Any) -> None:
         if self.martingale:
