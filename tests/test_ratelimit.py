@@ -585,7 +585,8 @@ def test_the_systems_clock(name: str) -> None:
     found = [limiter.allow("a"), limiter.allow_many(["a"]).allowed[0], limiter.allow("a"), limiter.allow("a")]
     assert found == [True, True, True, False]
     decision = limiter.check("a")
-    assert 0 < decision.retry_after_ns <= 24 * 3600 * SECOND
+    # A day's window may end a day from now, and a sliding counter still has some of it in the next.
+    assert 0 < decision.retry_after_ns <= 2 * 24 * 3600 * SECOND
     assert not limiter.allow_many(["a"]).allowed[0]
 
 
