@@ -125,6 +125,13 @@ class Stored(ABC):
     def _restore(cls, parameters: Parameters, payload: memoryview) -> Self:
         """Make the structure from checked parameters and a payload yet to be checked."""
 
+    def _alike(self) -> Self:
+        """Return a structure that shares all that this one has, to be given a state of its own."""
+        twin = object.__new__(type(self))
+        for name in (name for cls in type(self).__mro__ for name in getattr(cls, "__slots__", ())):
+            setattr(twin, name, getattr(self, name))
+        return twin
+
     def to_bytes(self) -> bytes:
         """Serialise, with a checksum; ``from_bytes`` on any machine makes the same structure."""
         return pack(type(self).__name__, self._VERSION, self._parameters(), self._payload())

@@ -12,7 +12,6 @@ cardinality estimation algorithms for HyperLogLog sketches, 2017, section 4; Exa
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -134,13 +133,6 @@ def raw_2007(counts: Any, p: Any) -> Any:
         total += math.ldexp(float(counts[rank]), -rank)
     factor = 0.673 if p == 4 else 0.697 if p == 5 else 0.709 if p == 6 else 0.7213 / (1.0 + 1.079 / m)
     return factor * m * m / total
-
-
-def check_confidence(confidence: Any) -> float:
-    """Return by how many standard errors such a share of estimates is off at most."""
-    if not isinstance(confidence, (int, float)) or isinstance(confidence, bool) or not 0 < confidence < 1:
-        raise ValueError(f"confidence={confidence!r} is not a number above 0 and below 1, like 0.95")
-    return NormalDist().inv_cdf(0.5 + confidence / 2.0)
 
 
 def around(estimates: Any, errors: Any) -> tuple[Any, Any]:

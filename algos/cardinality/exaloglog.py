@@ -54,7 +54,8 @@ from algos._fastcall import (
 from algos._jit import inlined, kernel, primitive
 from algos.cardinality._estimators import errors_of, keys_per_change, likeliest
 from algos.cardinality._ranks import AHEAD, BLOCK, BYTES, LANES, U0, WORTH, bits_of, load_bytes, survivors
-from algos.cardinality._registers import GONE, PRECISION, ROW, RegisterCounter
+from algos.cardinality._registers import GONE, PRECISION, RegisterCounter
+from algos.cardinality._rows import ROW
 from algos.hashing._keyed import hash_alone
 from algos.hashing.xxh3 import xxh3_key, xxh3_word
 

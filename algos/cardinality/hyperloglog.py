@@ -47,7 +47,8 @@ from algos.cardinality._estimators import (
     tau,
 )
 from algos.cardinality._ranks import index_and_rank, token_of
-from algos.cardinality._registers import GONE, PRECISION, ROW, SUMS
+from algos.cardinality._registers import GONE, PRECISION, SUMS
+from algos.cardinality._rows import ROW
 from algos.cardinality._sparse import FILLED, TOKENS, SparseCounter, put_token, room_of
 from algos.hashing._keyed import hash_alone
 

@@ -29,7 +29,8 @@ from algos._jit import inlined, kernel
 from algos.cardinality import _bytes
 from algos.cardinality._estimators import LN2, linear, linear_error, raw_2007
 from algos.cardinality._ranks import token_of
-from algos.cardinality._registers import PRECISION, ROW
+from algos.cardinality._registers import PRECISION
+from algos.cardinality._rows import ROW
 from algos.cardinality._sparse import FILLED, TOKENS, SparseCounter, put_token, room_of
 from algos.hashing._keyed import hash_alone
 

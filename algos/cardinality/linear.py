@@ -23,7 +23,7 @@ from algos._fastcall import Method, Native, as_none, bytes_of, number_of, place,
 from algos._jit import inlined, kernel
 from algos.cardinality._estimators import linear, linear_error
 from algos.cardinality._ranks import AHEAD, BLOCK
-from algos.cardinality._registers import ROW, RowCounter
+from algos.cardinality._rows import ROW, RowCounter
 from algos.hashing._keyed import hash_alone
 from algos.hashing.xxh3 import xxh3_key, xxh3_word
 

@@ -26,7 +26,6 @@ is at the other end; else an ``UltraLogLog`` tells more for its size.
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -52,7 +51,7 @@ from algos._jit import inlined, kernel
 from algos._threads import check_threads
 from algos.cardinality._decimal import decimal_hash, decimal_hashes
 from algos.cardinality._redis_sparse import LEAST_ROOM, MAX_VALUE, raise_run, read_runs
-from algos.cardinality._sampled import check_confidence
+from algos.cardinality._sampled import check_confidence, deviations
 from algos.errors import CorruptDataError
 from algos.hashing._keyed import Growing, check_hashes
 from algos.hashing.batch import KeyHasher
@@ -270,7 +269,7 @@ class RedisHyperLogLog(Growing):
         The estimate is taken for normal, of the standard error 0.81 %; for few keys they are wider than need
         be.
         """
-        spread = NormalDist().inv_cdf(0.5 + check_confidence(confidence) / 2.0) * ERROR
+        spread = deviations(check_confidence(confidence)) * ERROR
         found = self.estimate()
         return found / (1.0 + spread), found / (1.0 - spread)
 

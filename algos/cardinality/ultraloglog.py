@@ -55,7 +55,8 @@ from algos.cardinality._ranks import (
     span_of,
     survivors,
 )
-from algos.cardinality._registers import GONE, PRECISION, ROW, SUMS, RegisterCounter
+from algos.cardinality._registers import GONE, PRECISION, SUMS, RegisterCounter
+from algos.cardinality._rows import ROW
 from algos.hashing._keyed import hash_alone
 from algos.hashing.xxh3 import xxh3_key, xxh3_word
 

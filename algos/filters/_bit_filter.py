@@ -79,9 +79,7 @@ class BitFilter(GrowingFilter):
 
     def _empty(self) -> Self:
         """Return a filter like this one without its keys."""
-        twin = object.__new__(type(self))
-        for name in (name for cls in type(self).__mro__ for name in getattr(cls, "__slots__", ())):
-            setattr(twin, name, getattr(self, name))
+        twin = self._alike()
         twin._words = aligned_zeros(self._words.size, self._words.dtype)
         return twin
 

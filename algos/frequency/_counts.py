@@ -272,9 +272,7 @@ class Linear(Pooled):
 
     def _empty(self) -> Self:
         """Return a sketch like this one that has counted nothing."""
-        twin = object.__new__(type(self))
-        for name in (name for cls in type(self).__mro__ for name in getattr(cls, "__slots__", ())):
-            setattr(twin, name, getattr(self, name))
+        twin = self._alike()
         twin._counters = aligned_zeros(self._counters.size, self._counters.dtype)
         twin._state = np.zeros_like(self._state)
         return twin

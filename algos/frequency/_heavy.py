@@ -426,7 +426,6 @@ class Reader:
             raise CorruptDataError(f"{len(self._rest)} bytes are left over at the end")
         if decodable:
             try:
-                b"".join(found).decode()
                 for text in found:
                     text.decode()
             except UnicodeDecodeError as error:

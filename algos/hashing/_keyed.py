@@ -106,8 +106,8 @@ class Growing(Keyed):
 
     def _insert_piece(self, piece: Piece) -> None:
         """Add the keys of one normalised piece of a batch that are not null."""
-        for lo, hashes in self._hasher.chunks(piece):
-            self._insert(hashes if piece.valid is None else hashes[piece.valid[lo : lo + len(hashes)]])
+        for hashes, _ in self._blocks_of(piece):
+            self._insert(hashes)
 
     def _insert_in_threads(self, hashes: Any, _threads: int) -> None:
         """Add ready hashes. What a key does to most filters depends on those before it: one at a time."""

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from algos._arrow import chunks_of, pyarrow
 from algos._jit import kernel
 
 if TYPE_CHECKING:
@@ -333,23 +334,12 @@ def _from_pandas(series: Any) -> list[Piece]:
             piece.valid = ~nulls if nulls.any() else None
             return [piece]
         return [_from_list([None if null else v for v, null in zip(series, series.isna(), strict=True)])]
-    return _from_arrow(_pyarrow().array(series, from_pandas=True))
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow as pa
-    except ImportError:
-        raise TypeError("these keys speak Arrow: install pyarrow (pip install 'hotpath[arrow]')") from None
-    return pa
+    return _from_arrow(pyarrow().array(series, from_pandas=True))
 
 
 def _from_arrow(keys: Any) -> list[Piece]:
-    pa = _pyarrow()
-    if not isinstance(keys, (pa.Array, pa.ChunkedArray)):
-        keys = pa.chunked_array(keys) if hasattr(keys, "__arrow_c_stream__") else pa.array(keys)
-    chunks = keys.chunks if isinstance(keys, pa.ChunkedArray) else [keys]
-    return [_from_arrow_array(pa, chunk) for chunk in chunks]
+    pa = pyarrow()
+    return [_from_arrow_array(pa, chunk) for chunk in chunks_of(keys)]
 
 
 def _from_arrow_array(pa: Any, array: Any) -> Piece:
@@ -392,7 +382,7 @@ def _fixed_values(kind: Any, array: Any) -> Any:
         raise TypeError(
             f"keys of Arrow type {kind} are wider than 64 bits; cast to an integer or string type"
         )
-    t = _pyarrow().types
+    t = pyarrow().types
     letter = "f" if t.is_floating(kind) else "u" if t.is_unsigned_integer(kind) else "i"
     buffer = array.buffers()[1]
     dtype = np.dtype(f"{letter}{kind.bit_width // 8}")

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from algos._arrow import as_arrow, chunks_of, pyarrow
 from algos.errors import CorruptDataError
 from algos.hashing.keys import CHUNK
 
@@ -101,14 +102,6 @@ def _of_numpy(array: Any) -> Batch:
     return Batch(NUMPY, (kind, array.shape[1:]), len(array), lambda positions: array[positions])
 
 
-def _pyarrow() -> Any:
-    try:
-        import pyarrow as pa
-    except ImportError:
-        raise TypeError("these items speak Arrow: install pyarrow (pip install 'hotpath[arrow]')") from None
-    return pa
-
-
 def speaks_arrow(items: Any) -> bool:
     """Tell whether items are, or can be had as, an Arrow array."""
     module = type(items).__module__.partition(".")[0]
@@ -117,18 +110,10 @@ def speaks_arrow(items: Any) -> bool:
     )
 
 
-def as_arrow(items: Any) -> Any:
-    """Return a pyarrow array or chunked array of what speaks Arrow."""
-    pa = _pyarrow()
-    if isinstance(items, (pa.Array, pa.ChunkedArray)):
-        return items
-    return pa.chunked_array(items) if hasattr(items, "__arrow_c_stream__") else pa.array(items)
-
-
 def _of_arrow(items: Any) -> Batch:
-    pa = _pyarrow()
+    pa = pyarrow()
     items = as_arrow(items)
-    chunks = items.chunks if isinstance(items, pa.ChunkedArray) else [items]
+    chunks = chunks_of(items)
     starts = np.cumsum([0, *map(len, chunks)])
     kind = _plain(pa, items.type)
 
@@ -351,13 +336,13 @@ class _Arrow(Kept):
         self._total, self._at = len(self._at), np.arange(len(self._at))
 
     def pick(self, slots: Any) -> Any:
-        pa = _pyarrow()
+        pa = pyarrow()
         if len(self._parts) > 1:
             self._parts = [pa.concat_arrays(self._parts)]
         return self._parts[0].take(pa.array(self._at[slots]))
 
     def lift(self, item: Any) -> Batch:
-        pa = _pyarrow()
+        pa = pyarrow()
         found = type(item).__name__
         try:
             alike = item is None or _sort(pa, pa.array([item]).type) == _sort(pa, self.kind)
@@ -369,7 +354,7 @@ class _Arrow(Kept):
         return Batch(ARROW, self.kind, 1, lambda _: array)
 
     def packed(self, slots: Any) -> bytes:
-        pa = _pyarrow()
+        pa = pyarrow()
         column = pa.record_batch([self.pick(slots)], ["items"])
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, column.schema) as writer:
@@ -406,7 +391,7 @@ def keep_like(batch: Batch) -> Kept:
     if batch.code == NUMPY:
         dtype, row = batch.kind
         return _Numpy(np.empty((0, *row), dtype))
-    pa = _pyarrow()
+    pa = pyarrow()
     try:
         return _Arrow(pa.array([], batch.kind).take(pa.array([], pa.int64())))
     except pa.ArrowNotImplementedError as error:
@@ -521,7 +506,7 @@ def _unpack_numpy(data: memoryview, n: int) -> Any:
 
 
 def _unpack_arrow(data: memoryview, n: int) -> Any:
-    pa = _pyarrow()
+    pa = pyarrow()
     try:
         with pa.ipc.open_stream(pa.py_buffer(bytes(data))) as reader:
             table = reader.read_all()

@@ -27,6 +27,7 @@ from llvmlite import ir
 from numba import types
 
 from algos._arguments import integer
+from algos._arrow import as_arrow
 from algos._bits import U1, U64, byteswap, item_pointer
 from algos._fastcall import (
     TEXT,
@@ -45,7 +46,7 @@ from algos._jit import kernel, primitive
 from algos._state import Stored
 from algos.errors import CorruptDataError
 from algos.hashing.keys import Dictionary, Text, pieces
-from algos.sampling._items import as_arrow, speaks_arrow
+from algos.sampling._items import speaks_arrow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from algos._arrow import chunks_of, pyarrow
 from algos._threads import in_parts
 from algos.hashing.keys import pieces
 
@@ -170,24 +171,13 @@ def _of_pandas(rows: Any) -> Any:
     if getattr(rows, "ndim", 0) != 1:
         raise TypeError(f"a pandas {type(rows).__name__} is no column of rows; pass one column of it")
     if type(rows.dtype).__name__ == "ArrowDtype":
-        return _pyarrow().array(rows, from_pandas=True)
+        return pyarrow().array(rows, from_pandas=True)
     return [None if row is None or isinstance(row, float) else row for row in rows]
 
 
-def _pyarrow() -> Any:
-    try:
-        import pyarrow as pa
-    except ImportError:
-        raise TypeError("these rows speak Arrow: install pyarrow (pip install 'hotpath[arrow]')") from None
-    return pa
-
-
 def _of_arrow(rows: Any) -> list[Rows]:
-    pa = _pyarrow()
-    if not isinstance(rows, (pa.Array, pa.ChunkedArray)):
-        rows = pa.chunked_array(rows) if hasattr(rows, "__arrow_c_stream__") else pa.array(rows)
-    chunks = rows.chunks if isinstance(rows, pa.ChunkedArray) else [rows]
-    return [_of_lists(pa, chunk) for chunk in chunks]
+    pa = pyarrow()
+    return [_of_lists(pa, chunk) for chunk in chunks_of(rows)]
 
 
 def _of_lists(pa: Any, array: Any) -> Rows:
