@@ -144,8 +144,8 @@ def test_others_keep_their_bounds(client: Client, frame: Any, table: pd.DataFram
     kept = found.estimate_many(names) > 0
     assert (low <= counts).all()
     assert (counts[kept] <= high[kept]).all()
-    assert (counts[~kept] <= found.error).all()
-    assert found.error * 200 <= 2 * found.total
+    assert (counts[~kept] <= found.error_bound).all()
+    assert found.error_bound * 200 <= 2 * found.total
 
 
 def test_more_than_a_worker_can_hold(tmp_path: Path) -> None:

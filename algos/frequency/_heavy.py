@@ -1,23 +1,46 @@
-"""What finds the most frequent keys: keys of one kind, kept so that they can be named, and their ranks."""
+"""What every summary of heavy hitters shares: keys that it counts and gives back.
+
+A counter is an entry of parallel arrays::
+
+    hashes[e]  the house hash of its key
+    values[e]  what it counts
+    texts[e]   where in the arena its key is, for text and bytes only
+    arena      length, 4 bytes | key | length | key | ...
+
+Under one seed the hash of a number is a bijection of its 8 bytes: numbers are given back by inverting it, and
+take no space of their own. Of text the bytes are kept. While a batch is counted, an entry only notes which
+of its keys it is of; those that are still there at the end are copied, so no key costs more than its count.
+Two texts of one hash count as one: of n distinct ones, that happens with a chance of n^2 / 2^65.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from algos._arguments import integer
-from algos._bits import U8, U64, aligned_zeros
-from algos._fastcall import INT, TEXT, is_str, key_of, kind_of, place, size_of
-from algos._jit import inlined
-from algos._lanes import SLOTS
+from algos._arguments import integer, whole_numbers
+from algos._bits import U1, U64, borrowed, load32, store16
+from algos._fastcall import (
+    INT,
+    TEXT,
+    is_str,
+    key_alone,
+    key_of,
+    kind_of,
+    known,
+    place,
+    size_of,
+    text_of,
+)
+from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
-from algos.frequency._counts import MOST, ONES, TOTAL, U0, Counts, counted_alone
-from algos.frequency._entries import FRESH, compact, fill, lines_for, live_bytes, look_up, settle
-from algos.hashing._keyed import check_hashes, house_hasher
-from algos.hashing.keys import CHUNK, Dictionary, Text
-from algos.hashing.xxh3 import xxh3_word_of
+from algos.frequency._counts import MOST, MOST_, ONES, TOTAL, U0, counted_alone, exact_sum
+from algos.hashing._keyed import SEED, Keyed, house_hasher
+from algos.hashing.keys import Dictionary, Text, one, streamed
+from algos.hashing.xxh3 import xxh3_alone, xxh3_word_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,414 +48,532 @@ if TYPE_CHECKING:
     from algos._state import Parameters
     from algos.hashing.keys import Piece
 
-KIND, END, USED, CAPACITY, ROW, NEW, OWN = range(TOTAL + 1, TOTAL + 8)
-"""Words of the state: what keys are; where the arena of texts ends; how many keys there are, and may be; of a
-batch the number of its next key, and how many new ones are listed; and where the words of a variant begin."""
-NOTHING, INTS, WORDS, FLOATS, STRS, RAW, HASHES = range(7)
-KINDS = ("", "int", "uint64", "float", "str", "bytes", "ready hash")
-MAX_CAPACITY = 1 << 28
-_NO_WORDS = np.zeros(0, np.uint64)
+U4 = U64(4)
+HELD, USED, KIND, OWN = range(TOTAL + 1, TOTAL + 5)
+"""Words of the state: the entries that have a key, the bytes of the arena in use, what the keys are; those of
+a kind of summary follow."""
+KINDS = "none", "int", "uint", "float", "str", "bytes"
+_INT, _UINT, _STR, _BYTES = (U64(KINDS.index(kind)) for kind in ("int", "uint", "str", "bytes"))
+MAX_CAPACITY = 1 << 26
+PENDING = U64(1 << 63)
+"""Marks in ``texts`` the position, in the batch under way, of a key yet to be copied."""
+LONGEST = (1 << 32) - 1
+"""The length that a key may have, in bytes."""
 
 
-def check_capacity(capacity: Any) -> int:
-    """Return how many keys may be kept, or say which numbers are possible."""
-    capacity = integer("capacity", capacity)
-    if not 1 <= capacity <= MAX_CAPACITY:
-        raise ValueError(f"capacity={capacity} is outside 1..2**28; 10 for each key looked for do well")
-    return capacity
-
-
-class Texts:
-    """The texts of those keys of a piece that are not null, by their numbers."""
-
-    __slots__ = ("_offsets", "_rows", "data")
-
-    def __init__(self, piece: Piece) -> None:
-        rows = piece.indices if isinstance(piece, Dictionary) else None
-        if piece.valid is not None:
-            kept = np.flatnonzero(piece.valid)
-            rows = kept if rows is None else rows[kept]
-        texts: Any = piece.values if isinstance(piece, Dictionary) else piece
-        self._rows, self._offsets, self.data = rows, texts.offsets, texts.data
-
-    def spans(self, numbers: Any) -> tuple[Any, Any]:
-        """Return where in ``data`` texts begin, and their sizes."""
-        rows = numbers if self._rows is None else self._rows[numbers]
-        starts = self._offsets[rows].astype(np.int64)
-        return starts, self._offsets[rows + 1].astype(np.int64) - starts
-
-
-def piece_of(texts: list[bytes]) -> Text:
-    """Return texts as a piece of keys."""
-    ends = np.zeros(len(texts) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=ends[1:])
-    return Text(np.frombuffer(b"".join(texts), np.uint8), ends)
-
-
-def kind_of_piece(piece: Piece) -> int:
-    """Return of what kind keys are."""
-    values = piece.values if isinstance(piece, Dictionary) else piece
-    if isinstance(values, Text):
-        return RAW if values.raw else STRS
-    dtype = values.values.dtype
-    return FLOATS if dtype.kind == "f" else WORDS if dtype == np.uint64 else INTS
+# Text
 
 
 @inlined
-def counted_here(me: Any, arguments: Any, count: Any, names: Any, state: Any) -> tuple[Any, Any, Any]:
-    """Tell whether a call is a plain one of a key of the sketch's kind and a weight above 0; return these."""
+def put_text(arena: Any, at: Any, data: Any, start: Any, size: Any) -> Any:
+    """Write a key, ``data[start : start + size]``, into the arena; return where it ends."""
+    store16(arena, at, np.uint16(size & U64(0xFFFF)))
+    store16(arena, at + U64(2), np.uint16(size >> U64(16)))
+    at += U4
+    for i in range(size):
+        arena[at + i] = data[start + i]
+    return at + size
+
+
+@kernel
+def _copy_texts(texts: Any, entries: Any, rows: Any, data: Any, offsets: Any, arena: Any, used: Any) -> None:
+    """Copy the keys of entries, each in a row of a column of text, to where the arena ends."""
+    arena, data = borrowed(arena), borrowed(data)
+    at = used[0]
+    for i in range(U64(entries.size)):
+        start, end = U64(offsets[rows[i]]), U64(offsets[rows[i] + 1])
+        texts[entries[i]] = at
+        at = put_text(arena, at, data, start, end - start)
+    used[0] = at
+
+
+@kernel
+def _live_bytes(texts: Any, entries: Any, arena: Any) -> Any:
+    """Return how many bytes of the arena entries point to."""
+    total = U0
+    for i in range(entries.size):
+        start = texts[entries[i]]
+        if start & PENDING == U0:
+            total += U4 + U64(load32(arena, start))
+    return total
+
+
+@kernel
+def _move_texts(texts: Any, entries: Any, arena: Any, out: Any) -> Any:
+    """Copy the keys that entries point to, in their order, to another arena; return where they end."""
+    arena, out = borrowed(arena), borrowed(out)
+    at = U0
+    for i in range(entries.size):
+        start = texts[entries[i]]
+        if start & PENDING == U0:
+            texts[entries[i]] = at
+            at = put_text(out, at, arena, start + U4, U64(load32(arena, start)))
+    return at
+
+
+@kernel
+def _sizes(texts: Any, arena: Any, out: Any) -> None:
+    """Write the lengths of keys in the arena."""
+    for i in range(texts.size):
+        out[i] = load32(arena, texts[i])
+
+
+@kernel
+def _copy_out(texts: Any, arena: Any, ends: Any, out: Any) -> None:
+    """Copy keys of the arena to where they end, one after the other."""
+    at = U0
+    for i in range(texts.size):
+        start = texts[i] + U4 - at
+        while at < U64(ends[i]):
+            out[at] = arena[start + at]
+            at += U1
+
+
+# One key
+
+
+@inlined
+def _fits(kind: Any, key: Any, text: Any) -> Any:
+    """Tell whether a plain key is of a summary's kind."""
+    if kind_of(key) == INT:
+        return (kind == _UINT) | ((kind == _INT) & (size_of(key) == U0))
+    return kind == (_STR if text else _BYTES)
+
+
+@inlined
+def kept_alone(me: Any, state: Any, arguments: Any, count: Any, names: Any) -> tuple[Any, Any, Any, Any]:
+    """Tell whether a call has one plain key of the kind and a weight that there is room for; return these."""
     plain, h, weight = counted_alone(me, arguments, count, names)
-    if not plain or weight == U0 or weight > U64(MOST) - state[TOTAL]:
-        return False, U0, U0
-    kind = kind_of(key_of(arguments, 0))
-    if kind == INT:
-        return (state[KIND] == U64(INTS)) | (state[KIND] == U64(WORDS)), h, weight
-    wanted = U64(STRS) if is_str(arguments, 0) else U64(RAW)
-    return (kind == TEXT) & (state[KIND] == wanted), h, weight
+    if not plain:
+        return False, key_of(me, SEED), h, weight
+    key = key_of(arguments, 0)
+    fits = _fits(state[KIND], key, is_str(arguments, 0)) and weight <= MOST_ - state[TOTAL]
+    return fits, key, h, weight
 
 
 @inlined
-def has_room(state: Any, arena: Any, arguments: Any) -> Any:
-    """Tell whether there is room for the text of a call's key, if it has one."""
-    key = key_of(arguments, 0)
-    return (kind_of(key) == INT) | (state[END] + U8 + size_of(key) <= U64(arena.size))
+def asked_alone(me: Any, state: Any, arguments: Any, count: Any, names: Any) -> tuple[Any, Any]:
+    """Tell whether a call has one plain key of the kind, and return its hash."""
+    seed, key = key_of(me, SEED), key_alone(arguments, count, names)
+    if known(key, seed) and _fits(state[KIND], key, is_str(arguments, 0)):
+        return True, xxh3_alone(key, seed)
+    return False, U0
 
 
-class HeavyHitters(Counts):
-    """A table of at most ``capacity`` keys of one kind, with a count each."""
+@inlined
+def has_room(state: Any, arena: Any, key: Any) -> Any:
+    """Tell whether the arena has room for a key."""
+    return kind_of(key) != TEXT or state[USED] + U4 + size_of(key) <= U64(arena.size)
 
-    __slots__ = ("_arena", "_beside", "_hashes", "_texts", "capacity")
-    _BESIDE = False
-    """Whether a key has a second number."""
-    _WORDS = OWN
-    _DERIVED: ClassVar[tuple[int, ...]] = (END, ROW, NEW)
-    """Words of the state that follow from the keys."""
+
+@inlined
+def write_alone(state: Any, arena: Any, key: Any) -> None:
+    """Write the key of a new entry, which is to point to where the arena ended."""
+    if kind_of(key) == TEXT:
+        state[USED] = put_text(arena, state[USED], text_of(key), U0, size_of(key))
+
+
+@inlined
+def keep_alone(state: Any, texts: Any, arena: Any, key: Any, e: Any) -> None:
+    """Keep the key of a new entry."""
+    if texts.size:
+        texts[e] = state[USED]
+        write_alone(state, arena, key)
+
+
+# The class
+
+
+class Heavy(Keyed):
+    """A summary of the keys that came most, which it gives back."""
+
+    __slots__ = ("_arena", "_hashes", "_state", "_texts", "_values", "capacity")
+    STATE_WORDS: ClassVar[int] = OWN
+    COLUMNS: ClassVar[tuple[str, ...]] = ("_values",)
+    """The arrays with an item for each entry, besides those of its key."""
     capacity: int
+    _arena: Any
+    _hashes: Any
+    _state: NDArray[np.uint64]
+    _texts: Any
+    _values: Any
 
-    def _begin(self, capacity: Any, seed: int) -> None:
-        self.capacity = check_capacity(capacity)
+    def _begin(self, capacity: int, seed: int) -> None:
+        """Begin without keys; the arrays of entries are to follow."""
+        self.capacity = capacity
         self._use(house_hasher(seed))
-        self._state = np.zeros(self._WORDS, np.uint64)
-        self._state[CAPACITY] = self.capacity
-        self._lay()
+        self._state = np.zeros(self.STATE_WORDS, np.uint64)
+        self._arena, self._texts = np.zeros(0, np.uint8), np.zeros(0, np.uint64)
 
-    def _lay(self) -> None:
-        """Make an empty table."""
-        slots = SLOTS * self._lines(self.capacity)
-        self._hashes, self._counters = aligned_zeros(slots, np.uint64), aligned_zeros(slots, np.uint64)
-        self._beside = aligned_zeros(slots if self._BESIDE else 0, np.uint64)
-        self._arena = np.zeros(0, np.uint8)
-        self._hold_texts()
+    @abstractmethod
+    def _entries(self) -> Any:
+        """Return the entries that have a key, in their order."""
 
-    def _hold_texts(self) -> None:
-        """Have a place for the text of each slot, if keys are texts."""
-        slots = self._hashes.size if self._kind() in {STRS, RAW} else 0
-        self._texts = aligned_zeros(slots, np.uint64) if slots else _NO_WORDS
+    @abstractmethod
+    def _count(self, hashes: Any, weights: Any, base: int) -> None:
+        """Count ready hashes, with a weight each or one for all.
 
-    @staticmethod
-    def _lines(capacity: int) -> int:
-        return lines_for(capacity)
+        Of new entries for text note the position of the key, counted from ``base`` on, as pending.
+        """
 
-    def __len__(self) -> int:
-        """Return the number of keys that there are counts of."""
-        return int(self._state[USED])
+    @abstractmethod
+    def _find(self, hashes: Any, out: Any) -> None:
+        """Write the entries of hashes into ``out`` (int64[n]), -1 for none."""
+
+    # What it knows
+
+    @property
+    def total(self) -> int:
+        """The sum of all weights added."""
+        return int(self._state[TOTAL])
 
     @property
     def nbytes(self) -> int:
-        """The size of the table and of the keys' texts, in bytes."""
-        arrays = (self._hashes, self._counters, self._beside, self._texts, self._arena)
-        return sum(int(array.nbytes) for array in arrays)
+        """The size of the counters and of the keys, in bytes."""
+        names = "_state", "_hashes", *self.COLUMNS, "_texts", "_arena"
+        return sum(getattr(self, name).nbytes for name in names)
+
+    def __len__(self) -> int:
+        """Return the number of keys held."""
+        return int(self._state[HELD])
+
+    def _kind(self) -> str:
+        return KINDS[self._state[KIND]]
+
+    def _is_text(self) -> bool:
+        return self._kind() in {"str", "bytes"}
 
     # Adding
 
-    @abstractmethod
-    def _take_block(self, hashes: Any, weights: Any, new: Any) -> None:
-        """Count ready hashes with a weight each, or one for all; list the new in ``new`` if it has room."""
+    def add(self, key: Any, weight: int = 1) -> None:
+        """Count one key ``weight`` times; ``None`` is a null and is skipped."""
+        self._add_one(key, weight)
 
-    def _claim(self, kind: int) -> None:
-        """Begin with keys of a kind, or refuse those of another."""
-        mine = self._kind()
-        if mine == NOTHING:
-            self._state[KIND] = kind
-            self._hold_texts()
-        elif mine != kind and {mine, kind} != {INTS, WORDS}:
-            raise TypeError(f"this sketch has keys of type {KINDS[mine]}, not {KINDS[kind]}: use another")
+    def _add_one(self, key: Any, weight: int = 1) -> None:
+        """Count one key ``weight`` times; ``None`` is a null and is skipped."""
+        words = whole_numbers("weight", integer("weight", weight), 1, MOST)
+        piece = one(key)
+        if piece is not None:
+            self._take([piece], words, None)
 
     def add_many(self, keys: Any, weights: Any = None) -> None:
         """Count ``n`` keys, or any iterable, one after the other; nulls are skipped. One writer at a time.
 
-        ``weights`` is an int for all, or ``n`` of them; without it each key counts once, and with 0 not at
-        all. Keys of a sketch are of one kind: int, float, str or bytes.
+        ``weights`` is an int for all, or ``n`` of them; without it each key counts once.
         """
-        every, column = self._column(weights)
-        for piece, given in self._paired(keys, column):
-            self._take_piece(piece, every if given is None else given)
+        every, column = ONES, None
+        if weights is not None and np.ndim(weights) == 0:
+            every = whole_numbers("weights", weights, 1, MOST)
+        elif weights is not None:
+            if streamed(keys):
+                raise TypeError(f"a {type(keys).__name__} of keys has no items to weigh: use a list")
+            column = whole_numbers("weights", weights, len(weights), MOST)
+        for parts in self._hasher.batches(keys):
+            self._take(parts, every, column)
 
-    def _take_piece(self, piece: Piece, weights: Any) -> None:
-        n = len(piece) if piece.valid is None else int(np.count_nonzero(piece.valid))
-        if not n:
-            return
-        if weights.size == 1:
-            self._gain(n, weights)  # before anything is counted
-        self._claim(kind_of_piece(piece))
-        if not self._texts.size:
-            for hashes, given in self._blocks_of(piece, None if weights.size == 1 else weights):
-                self._take(hashes, weights if given is None else given)
-            return
-        self._state[[ROW, NEW]] = 0
-        new = np.empty(len(piece) if len(piece) <= CHUNK else 0, np.uint64)
+    def _take(self, parts: list[Piece], every: Any, column: Any) -> None:
+        """Count pieces of keys, all of which are looked at before the first is counted."""
+        given = sum(map(len, parts))
+        if column is not None and len(column) != given:
+            raise ValueError(f"{given} keys and {len(column)} weights for them; give one for each key")
+        kept, mass, base = [], 0, 0
+        for part in parts:
+            n = len(part) if part.valid is None else int(np.count_nonzero(part.valid))
+            weights = None if column is None else column[base : base + len(part)]
+            if weights is None:
+                mass += n * int(every[0])
+            else:
+                mass += exact_sum(weights if part.valid is None else weights[part.valid])
+            if n:
+                kept.append((part, weights))
+            base += len(part)
+        self._check_room(mass)
+        self._become([part for part, _ in kept])
+        for part, weights in kept:
+            self._take_piece(part, every, weights)
+
+    def _check_room(self, mass: int) -> None:
+        """Refuse weights that would sum to more than there can be."""
+        if self.total + mass > MOST:
+            raise OverflowError(
+                f"the weights would sum to {self.total + mass}, above 2**63 - 1: begin a new sketch"
+            )
+
+    def _become(self, parts: list[Piece]) -> None:
+        """Check that keys are of the kind of those before them, or that they may be the first."""
+        kind = self._kind()
+        for part in parts:
+            kind = self._common(kind, part.kind)
+            if kind in {"str", "bytes"} and _longest(part) > LONGEST:
+                raise ValueError("a key is longer than 2**32 - 1 bytes; add a hash of it, as bytes")
+        self._set_kind(kind)
+
+    def _set_kind(self, kind: str) -> None:
+        self._state[KIND] = KINDS.index(kind)
+        if self._is_text() and not len(self._texts):
+            self._texts = np.zeros(len(self._values), np.uint64)
+
+    @staticmethod
+    def _common(kind: str, other: str) -> str:
+        """Return what keys of two kinds are together, or say that there is no such thing."""
+        if "none" in {kind, other} or kind == other:
+            return other if kind == "none" else kind
+        if {kind, other} == {"int", "uint"}:
+            return "uint"
+        names = (name.removeprefix("u") for name in (other, kind))
+        raise TypeError("{} keys in a sketch of {} keys: use one sketch for each kind".format(*names))
+
+    def _take_piece(self, part: Piece, every: Any, column: Any) -> None:
+        """Count the keys of a piece that are not null, and copy the text of those that are held then."""
+        base = 0
         try:
-            for hashes, given in self._blocks_of(piece, None if weights.size == 1 else weights):
-                self._take(hashes, weights if given is None else given, new)
-                self._state[ROW] += np.uint64(len(hashes))
-        finally:  # nothing may refer to the batch any more
-            self._keep(Texts(piece), new[: int(self._state[NEW])] if new.size else None)
+            for hashes, weights in self._blocks_of(part, column):
+                if len(hashes):
+                    self._count(hashes, every if weights is None else weights, base)
+                    base += len(hashes)
+        finally:  # interrupted or not, none may be left pending
+            if self._is_text():
+                self._keep(part, self._held_of(part))
 
-    def _take(self, hashes: Any, weights: Any, new: Any = _NO_WORDS) -> None:
-        sums = self._gain(len(hashes), weights)
-        self._take_block(hashes, weights, new)
-        self._note(sums)
+    def _held_of(self, part: Piece) -> Any:
+        """Return entries among which are all whose keys are in a piece."""
+        if len(part) * 8 >= len(self._values):
+            return self._entries()
+        found = self._found(self._hasher.hashed(part))
+        return np.unique(found[found >= 0])
 
-    def _keep(self, texts: Texts, new: Any) -> None:
-        """Copy the texts of keys that came with a batch, which are listed by their hashes, or are not."""
-        slots = self._named() if new is None else self._named_slots_of(new)
-        slots = np.unique(slots[(slots >= 0) & (self._texts[slots] >= FRESH)])
-        starts, sizes = texts.spans((self._texts[slots] ^ FRESH).astype(np.int64))
-        need = int(sizes.sum()) + 8 * len(sizes)
-        if int(self._state[END]) + need > self._arena.size:
-            self._clear_up(need)
-        end = self._state[END]
-        self._state[END] = settle(self._texts, slots, texts.data, starts, sizes, self._arena, end)
+    # Text
 
-    def _clear_up(self, need: int) -> None:
-        """Move all texts but the new ones to an arena with room for what comes."""
-        live = int(live_bytes(self._counters, self._texts, self._arena))
-        arena = np.empty(2 * live + 2 * need + 1024, np.uint8)
-        self._state[END] = compact(self._counters, self._texts, self._arena, arena)
-        self._arena = arena
+    def _keep(self, part: Piece, entries: Any) -> None:
+        """Copy the keys of those among entries that are new with a piece."""
+        entries = entries[self._texts[entries] >= PENDING]
+        if not len(entries):
+            return
+        chosen = (self._texts[entries] & ~PENDING).astype(np.int64)
+        if part.valid is not None:
+            chosen = np.flatnonzero(part.valid)[chosen]
+        if isinstance(part, Dictionary):
+            chosen, part = part.indices[chosen].astype(np.int64), part.values
+        assert isinstance(part, Text)
+        sizes = part.offsets[chosen + 1] - part.offsets[chosen]
+        self._make_arena(int(sizes.sum(dtype=np.int64)) + 4 * len(entries))
+        used = self._state[USED : USED + 1]
+        _copy_texts(self._texts, entries, chosen, part.data, part.offsets, self._arena, used)
 
-    def _count(self, hashes: Any, weights: Any, total: int) -> None:
-        del total
-        self._take_block(hashes, weights, _NO_WORDS)
-
-    def add_hashes(self, hashes: NDArray[np.uint64], weights: Any = None) -> None:
-        """Count ready 64-bit hashes (``uint64[n]``), well mixed in all bits, which then are the keys."""
-        hashes = check_hashes(hashes)
-        words = ONES if weights is None else self._checked(weights, len(hashes))
-        if len(hashes):
-            self._gain(len(hashes), words)  # before anything is counted
-            self._claim(HASHES)
-            self._take(hashes, words)
-
-    def _add_one(self, key: Any, weight: int = 1) -> None:
-        """Count one key ``weight`` times; ``None`` is a null and is skipped."""
-        words = self._checked(integer("weight", weight), 1)
-        piece = self._hasher._one_piece(key)
-        if piece is not None:
-            self._take_piece(piece, words)
+    def _make_arena(self, more: int) -> None:
+        """Make room for more bytes of keys: leave out those of entries that are no more."""
+        if int(self._state[USED]) + more > len(self._arena):
+            entries = self._entries()
+            arena = np.zeros(2 * (int(_live_bytes(self._texts, entries, self._arena)) + more) + 64, np.uint8)
+            self._state[USED] = _move_texts(self._texts, entries, self._arena, arena)
+            self._arena = arena
 
     # Asking
 
-    def _slots_of(self, hashes: Any) -> Any:
+    def _found(self, hashes: Any) -> Any:
+        """Return the entries of hashes, -1 for none: ``int64[n]``."""
         out = np.empty(len(hashes), np.int64)
-        look_up(self._hashes, self._counters, U64(self._hashes.size // SLOTS), hashes, out)
+        self._find(hashes, out)
         return out
 
-    def _named_slots_of(self, hashes: Any) -> Any:
-        """Return the slots of keys that can be named, and -1 for others."""
-        return self._slots_of(hashes)
+    def _entries_of(self, keys: Any) -> tuple[Any, Any]:
+        """Return the entries of keys, -1 for none, and which keys are null."""
+        parts = self._hasher.pieces(keys)
+        for part in parts:
+            if len(part) and (part.valid is None or part.valid.any()):
+                self._common(self._kind(), part.kind)
+        out, base = np.empty(sum(map(len, parts)), np.int64), 0
+        nulls = np.zeros(len(out), np.bool_)
+        for part in parts:
+            for lo, hashes in self._hasher.chunks(part):
+                self._find(hashes, out[base + lo : base + lo + len(hashes)])
+            if part.valid is not None:
+                nulls[base : base + len(part)] = ~part.valid
+            base += len(part)
+        out[nulls] = -1
+        return out, nulls
 
-    def _estimates(self, slots: Any) -> Any:
-        """Return the estimates for the keys of slots, int64[n]."""
-        return self._counters[slots].astype(np.int64)
+    def estimate(self, key: Any) -> int:
+        """Return the estimate for one key; 0 if it is not held."""
+        return self._estimate_one(key)
 
-    def _read(self, hashes: Any, out: Any) -> None:
-        slots = self._slots_of(hashes)
-        there = slots >= 0
-        out[:] = 0
-        out[there] = self._estimates(slots[there])
+    def _estimate_one(self, key: Any) -> int:
+        """Return the estimate for one key; 0 if it is not held."""
+        piece = one(key)
+        if piece is None:
+            return 0
+        self._common(self._kind(), piece.kind)
+        entry = int(self._found(self._hasher.hashed(piece))[0])
+        return int(self._values[entry]) if entry >= 0 else 0
 
-    def _kind(self) -> int:
-        return int(self._state[KIND])
+    def estimate_many(self, keys: Any) -> NDArray[np.int64]:
+        """Return the estimates for ``n`` keys, 0 for nulls and for those that are not held: ``int64[n]``.
 
-    def _named(self) -> Any:
-        """Return the slots of keys that can be named."""
-        return np.flatnonzero(self._counters)
+        Safe from many threads while nobody adds.
+        """
+        entries, _ = self._entries_of(keys)
+        return np.where(entries >= 0, self._values[entries], U0).view(np.int64)
 
     def top(self, k: int) -> tuple[Any, NDArray[np.int64]]:
-        """Return the ``k`` keys of the highest estimates, all if there are fewer, and these: int64, falling.
+        """Return the ``k`` keys of the highest estimates, fewer if fewer are held, and these: ``int64[k]``.
 
-        Keys are an array of int64, uint64 or float64, or a list of ``str`` or ``bytes``. Those of equal
-        estimates are in the order of their hashes. O(capacity log capacity).
+        Estimates fall; of equal ones the lesser key comes first. The keys are as they were added: an
+        ``int64`` array (``uint64`` once a key came as such, or was 2^63 or more), a ``float64`` array, a
+        list of ``str`` or of ``bytes``. O(capacity + k log k).
         """
         k = integer("k", k)
         if k < 0:
-            raise ValueError(f"k={k} is below 0; it is a number of keys")
-        slots = self._named()
-        estimates = self._estimates(slots)
-        order = np.lexsort((self._hashes[slots], -estimates))[:k]
-        return self._keys_at(slots[order]), estimates[order]
+            raise ValueError(f"k={k} is below 0; len(sketch) keys are all that are held")
+        entries = self._entries()
+        values, k = self._values[entries], min(k, len(entries))
+        least = np.partition(values, len(values) - k)[len(values) - k] if k else MOST_
+        return self._ordered(entries[values >= least], k)
 
-    def _keys_at(self, slots: Any) -> Any:
-        """Return the keys of slots."""
-        kind, hashes = self._kind(), self._hashes[slots]
-        if kind in {STRS, RAW}:
-            found = [self._text_at(int(start)) for start in self._texts[slots]]
-            return found if kind == RAW else [text.decode() for text in found]
-        if kind in {NOTHING, HASHES}:
-            return hashes if kind == HASHES else np.zeros(0, np.int64)
-        return xxh3_word_of(hashes, self.seed).view({INTS: "i8", WORDS: "u8", FLOATS: "f8"}[kind])
+    def _limit(self, share: Any, threshold: Any) -> Any:
+        """Return the threshold, as a word."""
+        if (share is None) == (threshold is None):
+            raise TypeError("give either a share of the total or a threshold")
+        if threshold is None:
+            if isinstance(share, bool) or not isinstance(share, (int, float, np.floating)):
+                raise TypeError(f"share must be a float, not {type(share).__name__}")
+            if not 0.0 <= share < 1.0:
+                raise ValueError(f"share={share} is outside 0 <= share < 1; 0.01 is one in a hundred")
+            top, bottom = float(share).as_integer_ratio()
+            return U64(self.total * top // bottom)
+        threshold = integer("threshold", threshold)
+        if not 0 <= threshold <= MOST:
+            raise ValueError(f"threshold={threshold} is outside 0..2**63 - 1, what a key can have")
+        return U64(threshold)
 
-    def _text_at(self, start: int) -> bytes:
-        size = int.from_bytes(self._arena[start : start + 8].tobytes(), "little")
-        return self._arena[start + 8 : start + 8 + size].tobytes()
+    def _ordered(self, entries: Any, k: int) -> tuple[Any, NDArray[np.int64]]:
+        """Return the first ``k`` of entries in falling order of their estimates, and of keys that rise."""
+        keys, values = self._keys(entries), self._values[entries].view(np.int64)
+        if isinstance(keys, list):
+            counts = values.tolist()
+            chosen = sorted(range(len(keys)), key=lambda i: (-counts[i], keys[i]))[:k]
+            return [keys[i] for i in chosen], values[chosen]
+        order = np.lexsort((keys, -values))[:k]
+        return keys[order], values[order]
+
+    def _keys(self, entries: Any) -> Any:
+        """Return the keys of entries."""
+        kind = self._kind()
+        if self._is_text():
+            sizes, data = self._text_of(entries)
+            whole, ends = data.tobytes(), accumulate(sizes.tolist(), initial=0)
+            found = [whole[lo:hi] for lo, hi in pairwise(ends)]
+            return [text.decode() for text in found] if kind == "str" else found
+        words = xxh3_word_of(self._hashes[entries], self.seed)
+        return words.view({"float": np.float64, "uint": np.uint64}.get(kind, np.int64))
+
+    def _text_of(self, entries: Any) -> tuple[Any, Any]:
+        """Return the lengths of the keys of entries, and their bytes, joined."""
+        texts, sizes = self._texts[entries], np.empty(len(entries), np.uint32)
+        _sizes(texts, self._arena, sizes)
+        ends = np.cumsum(sizes, dtype=np.int64)
+        data = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
+        _copy_out(texts, self._arena, ends, data)
+        return sizes, data
 
     # Merging and storing
 
-    def _size(self) -> dict[str, int]:
-        return {}  # texts may take what they need
-
-    def _parameters(self) -> dict[str, Any]:
+    def _like(self) -> dict[str, Any]:
         return {"capacity": self.capacity, "seed": self.seed}
 
-    def _ordered(self) -> Any:
-        """Return the slots in use, by their hashes."""
-        slots = np.flatnonzero(self._counters)
-        return slots[np.argsort(self._hashes[slots])]
+    def _parameters(self) -> dict[str, Any]:
+        return {"capacity": self.capacity, "seed": self.seed, "keys": self._kind(), "held": len(self)}
 
-    def _entries(self) -> tuple[Any, ...]:
-        """Return all keys in their order: hashes, counts, second numbers; and their texts."""
-        slots = self._ordered()
-        texts = [self._text_at(int(s)) for s in self._texts[slots]] if self._texts.size else []
-        beside = self._beside[slots] if self._BESIDE else self._beside
-        return self._hashes[slots], self._counters[slots], beside, texts
+    @abstractmethod
+    def _numbers(self) -> list[Any]:
+        """Return what is stored of entries besides their keys, as words."""
 
-    def _kept_state(self) -> Any:
-        """Return the words of the state that do not follow from the entries."""
-        state = self._state.copy()
-        state[list(self._DERIVED)] = 0
-        return state
+    @abstractmethod
+    def _count_numbers(self, held: int) -> int:
+        """Return how many words that is, of so many entries."""
+
+    @abstractmethod
+    def _take_numbers(self, numbers: Any, held: int) -> Any:
+        """Make so many entries of such words; return them, their keys being yet to come."""
+
+    @abstractmethod
+    def _check_entries(self) -> None:
+        """Refuse entries that no keys lead to."""
 
     def _payload(self) -> Any:
-        hashes, counts, beside, texts = self._entries()
-        sizes = np.fromiter(map(len, texts), np.uint64, len(texts))
-        parts = (self._kept_state(), hashes, counts, beside, sizes, np.frombuffer(b"".join(texts), np.uint8))
-        return np.concatenate([part.view(np.uint8) for part in parts])
+        """Return state and columns, then the hashes, or of text the lengths and the bytes."""
+        entries = self._entries()
+        words = [self._state[[TOTAL, *range(OWN, self.STATE_WORDS)]], *self._numbers()]
+        if not self._is_text():
+            return np.concatenate([*words, self._hashes[entries]]).astype("<u8").view(np.uint8)
+        sizes, data = self._text_of(entries)
+        columns = np.concatenate(words).astype("<u8"), sizes.astype("<u4"), data
+        return np.concatenate([column.view(np.uint8) for column in columns])
 
     @classmethod
     def _restore(cls, parameters: Parameters, payload: memoryview) -> Self:
-        self = cls.__new__(cls)
         capacity = parameters.integer("capacity", 1, MAX_CAPACITY)
+        held = parameters.integer("held", 0, 2 * capacity)
+        kind = parameters.choice("keys", KINDS)
+        self = cls.__new__(cls)
         self._begin(capacity, parameters.integer("seed", 0, (1 << 64) - 1))
-        reader = Reader(payload)
-        kind = reader.state(self._state, cls._DERIVED)
-        used = int(self._state[USED])
-        hashes, counts = reader.words(used), reader.words(used)
-        beside = reader.words(used if cls._BESIDE else 0)
-        sizes = reader.words(used if kind in {STRS, RAW} else 0)
-        texts = reader.texts(sizes, kind == STRS)
-        if len(np.unique(hashes)) != used or (used and (counts.min() < 1 or counts.max() > MOST)):
-            raise CorruptDataError("the keys are not distinct, each with a count")
-        self._check_texts(hashes, texts)
-        self._put_entries(hashes, counts, beside, texts)
-        if not np.array_equal(self._hashes[self._ordered()], hashes):
-            raise CorruptDataError("the keys are not in their order")
-        self._check_state()
+        own = 1 + self.STATE_WORDS - OWN
+        words = own + self._count_numbers(held)
+        rest = len(payload) - 8 * words
+        if rest < 4 * held or (kind not in {"str", "bytes"} and rest != 8 * held):
+            raise CorruptDataError(f"{len(payload)} bytes are not those of {held} counters")
+        numbers = np.frombuffer(payload[: 8 * words], "<u8").astype(np.uint64)
+        self._state[[TOTAL, *range(OWN, self.STATE_WORDS)]] = numbers[:own]
+        if self.total > MOST or (held and kind == "none"):
+            raise CorruptDataError(f"a total of {self.total}, of keys of kind {kind}")
+        entries = self._take_numbers(numbers[own:], held)
+        values = self._values[entries]
+        if held and (int(values.min()) < 1 or int(values.max()) > self.total):
+            raise CorruptDataError(f"counters of more than a total of {self.total}, or of nothing")
+        self._set_kind(kind)
+        if self._is_text():
+            self._take_texts(entries, payload[8 * words :])
+        else:
+            self._hashes[entries] = np.frombuffer(payload[8 * words :], "<u8")
+        self._check_entries()
         return self
 
-    def _check_texts(self, hashes: Any, texts: list[bytes]) -> None:
-        """Refuse texts of other hashes than they are said to have."""
-        if texts and (self._hasher.hashed(piece_of(texts)) != hashes).any():
-            raise CorruptDataError("keys do not have the hashes that they are said to have")
-
-    def _put_entries(self, hashes: Any, counts: Any, beside: Any, texts: list[bytes]) -> None:
-        """Put distinct keys into the empty table."""
-        slots = np.empty(len(hashes), np.uint64)
-        fill(self._hashes, self._counters, self._beside, hashes, counts, beside, slots)
-        self._state[USED] = len(hashes)
-        self._put_texts(slots, texts)
-
-    def _put_texts(self, slots: Any, texts: list[bytes]) -> None:
-        """Keep the texts of these slots, if keys are texts."""
-        self._hold_texts()
-        if self._texts.size:
-            self._texts[slots] = FRESH | np.arange(len(slots), dtype=np.uint64)
-            self._keep(Texts(piece_of(texts)), None)
-
-    def _check_state(self) -> None:
-        """Refuse a state that no keys leave."""
-
-
-class Bounded(HeavyHitters):
-    """Counts that are off by no more than they tell."""
-
-    __slots__ = ()
-
-    @property
-    @abstractmethod
-    def error(self) -> int:
-        """The most that an estimate is too high by, and that a key without a count can have come."""
-
-    @abstractmethod
-    def _errors(self, slots: Any) -> Any:
-        """Return the most that the estimates for the keys of slots are too high by."""
-
-    def bounds_many(self, keys: Any) -> tuple[Any, Any]:
-        """Return for ``n`` keys how often each came at least, and at most: int64[n] twice. Nulls: 0."""
-        parts = [np.zeros((2, 0), np.int64)]
-        for piece in self._hasher.pieces(keys):
-            slots = self._slots_of(self._hasher.hashed(piece))
-            there, bounds = slots >= 0, np.zeros((2, len(slots)), np.int64)
-            bounds[1] = self.error
-            bounds[1, there] = self._estimates(slots[there])
-            bounds[0, there] = bounds[1, there] - self._errors(slots[there])
-            parts.append(np.zeros((2, len(piece)), np.int64))
-            parts[-1][:, slice(None) if piece.valid is None else piece.valid] = bounds
-        low, high = np.concatenate(parts, axis=1)
-        return low, high
-
-
-class Reader:
-    """Reads arrays from a payload, and no more than there is."""
-
-    def __init__(self, payload: memoryview) -> None:
-        self._rest = payload
-
-    def take(self, size: int) -> memoryview:
-        if size > len(self._rest):
-            raise CorruptDataError(f"{size - len(self._rest)} bytes are missing at the end")
-        part, self._rest = self._rest[:size], self._rest[size:]
-        return part
-
-    def state(self, into: Any, derived: tuple[int, ...]) -> int:
-        """Read the words of a state of the same capacity, but the derived ones; return the kind of keys."""
-        words = self.words(len(into))
-        used, kind = int(words[USED]), int(words[KIND])
-        if words[CAPACITY] != into[CAPACITY] or used > int(into[CAPACITY]) or words[TOTAL] > MOST:
-            raise CorruptDataError(f"{used} keys of {words[TOTAL]} in all are more than there can be")
-        if kind >= len(KINDS) or (used and not kind):
-            raise CorruptDataError(f"keys are of no kind {kind}")
-        kept = np.isin(np.arange(len(into)), derived, invert=True)
-        into[kept] = words[kept]
-        return kind
-
-    def words(self, n: int) -> Any:
-        return np.frombuffer(self.take(8 * n), "<u8").astype(np.uint64)
-
-    def texts(self, sizes: Any, decodable: bool) -> list[bytes]:
-        """Return texts of these sizes, which make up the rest."""
-        found = [bytes(self.take(int(size))) for size in sizes]
-        if self._rest:
-            raise CorruptDataError(f"{len(self._rest)} bytes are left over at the end")
-        if decodable:
+    def _take_texts(self, entries: Any, payload: memoryview) -> None:
+        """Copy the keys of entries, and hash them again."""
+        held = len(entries)
+        offsets = np.zeros(held + 1, np.int64)
+        np.cumsum(np.frombuffer(payload[: 4 * held], "<u4"), out=offsets[1:])
+        data = np.frombuffer(payload[4 * held :], np.uint8)
+        if offsets[held] != len(data):
+            raise CorruptDataError(f"{len(data)} bytes of keys, not {offsets[held]}")
+        if self._kind() == "str":
+            body = data.tobytes()
             try:
-                for text in found:
-                    text.decode()
+                for lo, hi in pairwise(offsets):
+                    body[lo:hi].decode()
             except UnicodeDecodeError as error:
                 raise CorruptDataError(f"a key is no UTF-8: {error}") from error
-        return found
+        part = Text(data, offsets, kind=self._kind())
+        self._hashes[entries] = self._hasher.hashed(part)
+        self._texts[entries] = PENDING | np.arange(held, dtype=np.uint64)
+        self._keep(part, entries)
 
 
-HASH_TABLE, BESIDE_TABLE, TEXT_TABLE, ARENA = (
-    place(HeavyHitters, slot) for slot in ("_hashes", "_beside", "_texts", "_arena")
+STATE, HASHES, VALUES, TEXTS, ARENA = (
+    place(Heavy, f"_{name}") for name in ("state", "hashes", "values", "texts", "arena")
 )
+
+
+def check_capacity(capacity: Any) -> int:
+    """Return the number of counters, or say how many there can be."""
+    capacity = integer("capacity", capacity)
+    if not 1 <= capacity <= MAX_CAPACITY:
+        raise ValueError(f"capacity={capacity} is outside 1..2**26; ten for each key to be found is plenty")
+    return capacity
+
+
+def _longest(part: Piece) -> int:
+    """Return a length that no key of a piece exceeds."""
+    text = part.values if isinstance(part, Dictionary) else part
+    if not isinstance(text, Text) or text.data.size <= LONGEST:
+        return 0
+    return int(np.diff(text.offsets).max())

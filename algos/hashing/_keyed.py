@@ -39,6 +39,29 @@ class Keyed(Stored):
         """The seed of the keys' hash."""
         return int(self._hasher.seed)
 
+    def _blocks_of(self, part: Piece, column: Any = None) -> Iterator[tuple[Any, Any]]:
+        """Yield the hashes of a piece block by block, nulls left out, each with its part of a column.
+
+        The hashes' array is used again for the next block.
+        """
+        for lo, hashes in self._hasher.chunks(part):
+            n = len(hashes)
+            kept = slice(None) if part.valid is None else part.valid[lo : lo + n]
+            yield hashes[kept], None if column is None else column[lo : lo + n][kept]
+
+    def _like(self) -> dict[str, Any]:
+        """Return what must be the same to merge."""
+        return {**self._parameters(), "nbytes": self.nbytes}  # a size that the parameters may not tell
+
+    def _check_mergeable(self, other: Any) -> None:
+        """Refuse to merge structures whose states mean different things."""
+        if type(other) is not type(self):
+            raise ValueError(f"cannot merge a {type(other).__name__} into a {type(self).__name__}")
+        mine, theirs = self._like(), other._like()
+        differing = [f"{k}={mine[k]!r} and {theirs[k]!r}" for k in mine if mine[k] != theirs[k]]
+        if differing:
+            raise ValueError(f"cannot merge structures with {', '.join(differing)}; make both alike")
+
 
 SEED = place(Keyed, "_scalar_seed")
 
@@ -82,16 +105,6 @@ class Growing(Keyed):
                 yield part, None if column is None else column[base : base + len(part)]
                 base += len(part)
 
-    def _blocks_of(self, part: Piece, column: Any = None) -> Iterator[tuple[Any, Any]]:
-        """Yield the hashes of a piece block by block, nulls left out, each with its part of a column.
-
-        The hashes' array is used again for the next block.
-        """
-        for lo, hashes in self._hasher.chunks(part):
-            n = len(hashes)
-            kept = slice(None) if part.valid is None else part.valid[lo : lo + n]
-            yield hashes[kept], None if column is None else column[lo : lo + n][kept]
-
     def _blocks(self, keys: Any, column: Any = None) -> Iterator[tuple[Any, Any]]:
         """Yield the hashes of keys block by block, nulls left out, each with its part of a column."""
         for part, given in self._paired(keys, column):
@@ -116,19 +129,6 @@ class Growing(Keyed):
     def add_hashes(self, hashes: NDArray[np.uint64]) -> None:
         """Add ready 64-bit hashes (``uint64[n]``), well mixed in all bits."""
         self._insert(check_hashes(hashes))
-
-    def _size(self) -> dict[str, int]:
-        """Return what else must be the same to merge: a size that the parameters may not tell."""
-        return {"nbytes": self.nbytes}
-
-    def _check_mergeable(self, other: Any) -> None:
-        """Refuse to merge structures whose states mean different things."""
-        if type(other) is not type(self):
-            raise ValueError(f"cannot merge a {type(other).__name__} into a {type(self).__name__}")
-        mine, theirs = ({**f._parameters(), **f._size()} for f in (self, other))
-        differing = [f"{k}={mine[k]!r} and {theirs[k]!r}" for k in mine if mine[k] != theirs[k]]
-        if differing:
-            raise ValueError(f"cannot merge structures with {', '.join(differing)}; make both alike")
 
 
 def all_hashes(hasher: KeyHasher, keys: Any) -> NDArray[np.uint64]:

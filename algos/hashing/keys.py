@@ -51,6 +51,13 @@ class Words:
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def kind(self) -> str:
+        """What the keys are: ``"int"``, ``"uint"`` (those of 64 bits) or ``"float"``."""
+        if self.values.dtype.kind == "f":
+            return "float"
+        return "uint" if self.values.dtype == np.uint64 else "int"
+
     def cut(self, lo: int, hi: int) -> Words:
         """Return keys ``lo..hi`` as a piece of their own."""
         return Words(self.values[lo:hi], None if self.valid is None else self.valid[lo:hi])
@@ -88,15 +95,15 @@ class Words:
 class Text:
     """A piece of variable-width keys: ``data[offsets[i]:offsets[i + 1]]``."""
 
-    __slots__ = ("data", "offsets", "raw", "valid")
+    __slots__ = ("data", "kind", "offsets", "valid")
 
-    def __init__(self, data: Any, offsets: Any, valid: Any = None, *, raw: bool = False) -> None:
+    def __init__(self, data: Any, offsets: Any, valid: Any = None, kind: str = "str") -> None:
         if not _in_bounds(offsets, data.size):
             raise ValueError(f"string offsets must rise within the {data.size} bytes of their data")
         self.data = data
         self.offsets = offsets
         self.valid = valid
-        self.raw = raw  # whether the keys are bytes, not text, which is all the same to their hash
+        self.kind = kind  # what the keys are, "str" or "bytes", which is all the same to their hash
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -104,7 +111,7 @@ class Text:
     def cut(self, lo: int, hi: int) -> Text:
         """Return keys ``lo..hi`` as a piece of their own."""
         part = Text.__new__(Text)  # whose offsets are known to rise
-        part.data, part.offsets, part.raw = self.data, self.offsets[lo : hi + 1], self.raw
+        part.data, part.offsets, part.kind = self.data, self.offsets[lo : hi + 1], self.kind
         part.valid = None if self.valid is None else self.valid[lo:hi]
         return part
 
@@ -132,6 +139,11 @@ class Dictionary:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    @property
+    def kind(self) -> str:
+        """What the distinct values are."""
+        return self.values.kind
 
     def cut(self, lo: int, hi: int) -> Dictionary:
         """Return keys ``lo..hi`` as a piece of their own, which knows the hashes that this one knows."""
@@ -231,19 +243,19 @@ def _from_fixed(array: Any) -> Text:
     width = array.dtype.itemsize
     if width and (lengths == width).all():
         data = np.ascontiguousarray(array).view(np.uint8)
-        return Text(data, np.arange(0, (len(array) + 1) * width, width), raw=True)
-    return _from_bytes(array.tolist(), raw=True)
+        return Text(data, np.arange(0, (len(array) + 1) * width, width), kind="bytes")
+    return _from_bytes(array.tolist(), "bytes")
 
 
-def _from_bytes(values: list[bytes], *, raw: bool) -> Text:
-    return Text(np.frombuffer(b"".join(values), np.uint8), _ends(values), raw=raw)
+def _from_bytes(values: list[bytes], kind: str) -> Text:
+    return Text(np.frombuffer(b"".join(values), np.uint8), _ends(values), kind=kind)
 
 
 def _from_str(values: list[str]) -> Text:
     joined = "".join(values)
     if joined.isascii():  # three times faster than encoding one by one
         return Text(np.frombuffer(joined.encode(), np.uint8), _ends(values))
-    return _from_bytes(_encoded(values), raw=False)
+    return _from_bytes(_encoded(values), "str")
 
 
 def _ends(values: list[Any]) -> Any:
@@ -276,7 +288,7 @@ def _of_one_kind(values: list[Any], kind: type) -> Piece:
     if kind is str:
         return _from_str(values)
     if kind is bytes:
-        return _from_bytes(values, raw=True)
+        return _from_bytes(values, "bytes")
     if len({value.dtype for value in values}) > 1:
         raise TypeError(f"NumPy keys of one {kind.__name__} but several dtypes; put them into one array")
     return _from_numpy(np.array(values))
@@ -362,11 +374,11 @@ def _from_arrow_array(pa: Any, array: Any) -> Piece:
         flat = pa.large_binary() if t.is_binary_view(kind) else pa.large_string()
         return _from_arrow_array(pa, array.cast(flat))
     if t.is_fixed_size_binary(kind):
-        return Text(*_fixed_binary(kind.byte_width, array), valid, raw=True)
+        return Text(*_fixed_binary(kind.byte_width, array), valid, "bytes")
     if t.is_string(kind) or t.is_binary(kind):
-        return Text(*_offsets_and_data(array, np.int32), valid, raw=t.is_binary(kind))
+        return Text(*_offsets_and_data(array, np.int32), valid, "bytes" if t.is_binary(kind) else "str")
     if t.is_large_string(kind) or t.is_large_binary(kind):
-        return Text(*_offsets_and_data(array, np.int64), valid, raw=t.is_large_binary(kind))
+        return Text(*_offsets_and_data(array, np.int64), valid, "bytes" if t.is_large_binary(kind) else "str")
     raise TypeError(f"keys of Arrow type {kind} are not supported; cast to an integer, float or string type")
 
 
