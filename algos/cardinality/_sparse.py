@@ -151,6 +151,8 @@ class SparseCounter(RegisterCounter):
         return not begins_sparse or int(np.count_nonzero(rows)) > least
 
     def _insert(self, hashes: Any) -> None:
+        if self._is_sparse() and len(hashes) >= self._row // 8 and self._insert_in_row(hashes):
+            return
         if self._is_sparse() and len(hashes):
             tokens = np.empty(min(len(hashes), CHUNK), np.uint32)
             for lo in range(0, len(hashes), CHUNK):
@@ -162,6 +164,23 @@ class SparseCounter(RegisterCounter):
             else:
                 return
         super()._insert(hashes)
+
+    def _insert_in_row(self, hashes: Any) -> bool:
+        """Add so many hashes that registers take less time; they stay if they tell of too many tokens.
+
+        ``False``, and nothing was added, if they do not, and finer tokens would tell more.
+        """
+        row = self._zeros(1)
+        _bytes.add(row, self.precision, hashes)
+        _put_in_registers(self._tokens, self._fine - self.precision, row)
+        used = row != 0
+        if np.count_nonzero(used) > self._few(self._most_slots()):
+            self._have_registers(row)
+            return True
+        if self._fine > self.precision:
+            return False
+        indices = np.flatnonzero(used)
+        return self._add_tokens((indices << 6 | row[indices]).astype(np.uint32))
 
     def _insert_words(self, words: Any) -> None:
         lo = 0
@@ -204,9 +223,13 @@ class SparseCounter(RegisterCounter):
 
     def _spread(self) -> None:
         """Let registers take over."""
-        self._registers = self._zeros(1)
-        _put_in_registers(self._tokens, self._fine - self.precision, self._registers)
-        self._tokens = _NO_TOKENS
+        row = self._zeros(1)
+        _put_in_registers(self._tokens, self._fine - self.precision, row)
+        self._have_registers(row)
+
+    def _have_registers(self, row: Any) -> None:
+        """Let a row of registers take over."""
+        self._registers, self._tokens = row, _NO_TOKENS
         self._filled[0] = 0
 
     def _sorted_tokens(self) -> Any:
