@@ -3,7 +3,7 @@
 ``prefetch limit`` prefetches one random cache line per item and, once it has come, reads one word of it: no
 structure that looks into its state once per key can be faster. (Prefetches alone are no limit: they may stop
 in L2, or be dropped when too many are under way.) ``random reads`` reads such lines one after the other, as
-anyone would. ``plain loop`` is the split-block lookup as anyone would write it, hash, block, test, in one
+anyone would, and ``random raises`` raises a word of each. ``plain loop`` is the split-block lookup as anyone would write it, hash, block, test, in one
 loop, and ``plain fuse loop`` that of the binary fuse: what the library's pipeline is worth. ``hash limit``
 hashes the keys and does nothing with the hashes. ``copy limit`` reads and writes as many bytes as the state
 has, ``read limit`` reads as many as the input has. ``new array`` allocates as many bytes as the answer has
@@ -110,12 +110,7 @@ def random_lines(nbytes: int, count: int, seed: int) -> npt.NDArray[np.uint64]:
 def prefetch_limit(nbytes: int, items: int, seed: int, *, whole: bool = False) -> Contestant:
     """Race one line per item; ``whole`` hands over all items in one call, whatever the limit."""
     lines = random_lines(nbytes, items, seed)
-
-    def slices(limit: int) -> list[Slice]:
-        parts = [lines] if whole else [lines[lo : lo + limit] for lo in range(0, items, limit)]
-        return [Slice(len(part), part) for part in parts]
-
-    return _limit("prefetch limit", prefetch_lines, slices, lambda _: written(nbytes))
+    return _on_lines("prefetch limit", prefetch_lines, nbytes, lines, whole=whole)
 
 
 @kernel
@@ -127,15 +122,32 @@ def read_lines(table: Any, lines: Any) -> Any:
     return total
 
 
+@kernel
+def raise_lines(table: Any, lines: Any) -> None:
+    """Raise a word of cache line ``lines[i]`` of a table of uint64 by one, for each ``i``, as they come."""
+    for i in range(U64(lines.size)):
+        table[lines[i] << U3] += U64(1)
+
+
 def random_reads(nbytes: int, items: int, seed: int) -> Contestant:
     """Race one read of a random line per item, as many at a time as the processor makes of a plain loop."""
-    lines = random_lines(nbytes, items, seed)
+    return _on_lines("random reads", read_lines, nbytes, random_lines(nbytes, items, seed))
+
+
+def random_raises(nbytes: int, items: int, seed: int) -> Contestant:
+    """Race raising a word of a random line per item, likewise."""
+    return _on_lines("random raises", raise_lines, nbytes, random_lines(nbytes, items, seed))
+
+
+def _on_lines(name: str, call: Any, nbytes: int, lines: Any, *, whole: bool = False) -> Contestant:
+    """Race what is done to lines of a table; ``whole`` hands over all in one call, whatever the limit."""
 
     def slices(limit: int) -> list[Slice]:
-        parts = [lines[lo : lo + limit] for lo in range(0, items, limit)]
+        step = len(lines) if whole else limit
+        parts = [lines[lo : lo + step] for lo in range(0, len(lines), step)]
         return [Slice(len(part), part) for part in parts]
 
-    return _limit("random reads", read_lines, slices, lambda _: written(nbytes))
+    return _limit(name, call, slices, lambda _: written(nbytes))
 
 
 @kernel

@@ -152,6 +152,7 @@ def _add(task: Task, seed: int) -> Iterator[Contestant]:
     """Count batches, on and on."""
     field = Field(task, seed, STREAM, (*SKETCHES, PythonCounter))
     base = field.stream.base
+    yield limits.random_raises(4 * field.counters, STREAM, seed)
     yield limits.raise_limit(field.counters, field.stream.form(base))
     for entry in field.entries:
         yield field.row(
