@@ -123,6 +123,7 @@ class Ours(Kept):
         self.form = "ndarray" if kind == "int" else "arrow"
         self.groups = "groups" in signature(self.cls.add_many).parameters
         self.threads: dict[str, int] = {}
+        self.plans: dict[int, dict[str, Any]] = {}
 
     def control(self) -> Ours:
         """Return the same variant once more, to be built and timed on its own."""
@@ -133,7 +134,7 @@ class Ours(Kept):
     def coarser(self, error: float) -> Ours:
         """Return the same variant, of registers, planned for another error, and named by its precision."""
         other = copy.copy(self)
-        other.error = error
+        other.error, other.plans = error, {}
         other.name = f"{self.name} precision={other.make(0).precision}"
         return other
 
@@ -145,13 +146,19 @@ class Ours(Kept):
 
     def make(self, keys: int) -> Any:
         """Make the smallest counter that errs by no more, of those for so many keys where it has to know."""
+        if keys not in self.plans:  # once, and not while it is timed
+            self.plans[keys] = self.planned(keys)
+        return self.cls(**self.plans[keys])
+
+    def planned(self, keys: int) -> dict[str, Any]:
+        """Return the arguments that it is made with."""
         known = signature(self.cls).parameters
         if "precision" in known:
-            made = (self.cls(precision=p) for p in range(4, 19))
-            return next(counter for counter in made if stated(counter) <= self.error)
+            fine = (p for p in range(4, 19) if stated(self.cls(precision=p)) <= self.error)
+            return {"precision": next(fine)}
         if "lg_k" in known:
-            return self.cls(lg_k=math.ceil(math.log2(self.error**-2)))
-        return self.cls(bits=bits_for(keys, self.error)) if "bits" in known else self.cls()
+            return {"lg_k": math.ceil(math.log2(self.error**-2))}
+        return {"bits": bits_for(keys, self.error)} if "bits" in known else {}
 
     def add(self, state: Any, keys: Any) -> None:
         state.add_many(keys, **self.threads)

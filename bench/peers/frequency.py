@@ -321,10 +321,12 @@ class OurHeavy(OurEntry, Heavy):
     def __init__(self, variant: Variant, kind: Kind) -> None:
         super().__init__(variant, kind)
         self.share = SHARES.get(self.name)
+        known = signature(self.cls).parameters
+        self.size = {"capacity": CAPACITY} if "capacity" in known else {}
 
     def make(self) -> Any:
         """Make one for so many keys, where it can be told."""
-        return self.cls(capacity=CAPACITY) if "capacity" in signature(self.cls).parameters else self.cls()
+        return self.cls(**self.size)
 
     def filled(self, keys: Any) -> Any:
         """Make one of a batch."""
