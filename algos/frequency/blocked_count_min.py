@@ -30,15 +30,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
 
 from algos._arguments import integer
-from algos._bits import U1, U2, U64, aligned_zeros, mulhi32, prefetch
+from algos._bits import U1, U2, U32, U64, aligned_zeros, borrowed, item_pointer, mulhi32, prefetch
 from algos._fastcall import Method, Native, as_int, as_none, number_of, place, slowly, uint32s_of, uint64s_of
-from algos._jit import inlined, kernel
+from algos._jit import inlined, kernel, primitive
 from algos.errors import CorruptDataError
 from algos.frequency._checks import MAX_WIDTH, check_width, least_bound
 from algos.frequency._counts import COUNTERS, MOST_, STATE, TOTAL, U0, Linear, counted_alone
-from algos.frequency._rows import BATCH, FULL, count_rows, is_far, pool, raised, read_rows, two_batches
+from algos.frequency._rows import BATCH, FULL, is_far, pool, read_rows, two_batches
 from algos.hashing._keyed import hash_alone, house_hasher
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 
 LINE, LINE_BITS = U64(16), U64(4)
 DEPTHS = (2, 4)
+AHEAD = U64(128)
 
 
 @inlined
@@ -58,6 +62,58 @@ def _start(h: Any, counters: Any) -> Any:
 def _row(depth: Any) -> Any:
     """Return how many counters of a line a row has, and the bits that choose one."""
     return LINE // depth, U64(3) if depth == U2 else U2
+
+
+_ROW = ir.VectorType(ir.IntType(32), 16)
+
+
+def _choices(depth: int) -> tuple[Any, Any]:
+    """Return for each counter of a line which bits of a hash choose it, and what they then are."""
+    per_row = 16 // depth
+    row, counter = np.divmod(np.arange(16, dtype=np.uint32), np.uint32(per_row))
+    shift = row * np.uint32(per_row.bit_length() - 1)
+    return np.uint32(per_row - 1) << shift, counter << shift
+
+
+def _raise_line_twin(counters: Any, start: Any, h: Any, depth: Any, weight: Any) -> None:
+    rows, at, bits = int(depth), int(start), int(h)
+    for _ in range(rows):
+        i = at + bits % (16 // rows)
+        counters[i] = min(int(counters[i]) + int(weight), int(FULL))
+        bits //= 16 // rows
+        at += 16 // rows
+
+
+@primitive(_raise_line_twin)
+def _raise_line(typingctx: Any, counters: Any, start: Any, h: Any, depth: Any, weight: Any) -> Any:
+    """Add a weight to a hash's counters of the line at ``counters[start]``, to ``FULL`` at most."""
+    signature = types.void(counters, types.uint64, types.uint64, types.uint64, types.uint32)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = item_pointer(context, builder, signature.args[0], args[0], args[1], 16)
+        pointer = builder.bitcast(pointer, _ROW.as_pointer())
+        line, nothing = builder.load(pointer), ir.Constant(_ROW, [0] * 16)
+        line.align = 64
+        low = _everywhere(builder, builder.trunc(args[2], ir.IntType(32)))
+        of_two = builder.icmp_unsigned("==", args[3], args[3].type(2))
+        bits, chosen = (
+            builder.select(of_two, *(ir.Constant(_ROW, words.tolist()) for words in both))
+            for both in zip(_choices(2), _choices(4), strict=True)
+        )
+        here = builder.icmp_unsigned("==", builder.and_(low, bits), chosen)
+        weights = builder.select(here, _everywhere(builder, args[4]), nothing)
+        of_both = ir.FunctionType(_ROW, [_ROW, _ROW])
+        add = cgutils.get_or_insert_function(builder.module, of_both, "llvm.uadd.sat.v16i32")
+        builder.store(builder.call(add, [line, weights]), pointer).align = 64
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _everywhere(builder: Any, word: Any) -> Any:
+    """Emit sixteen times the same word."""
+    one = builder.insert_element(ir.Constant(_ROW, ir.Undefined), word, ir.IntType(32)(0))
+    return builder.shuffle_vector(one, one, ir.Constant(_ROW, [0] * 16))
 
 
 @inlined
@@ -79,9 +135,15 @@ def _locate(shape: Any, counters: Any, hashes: Any, lo: Any, count: Any, places:
 
 
 @kernel
-def _count(counters: Any, depth: Any, hashes: Any, weights: Any, filling: Any) -> None:
-    shape = depth, is_far(counters)
-    count_rows(_locate, shape, counters, hashes, weights, filling, two_batches(depth))
+def _count(counters: Any, depth: Any, hashes: Any, weights: Any) -> None:
+    counters, hashes, weights = borrowed(counters), borrowed(hashes), borrowed(weights)
+    n, each = U64(hashes.size), U64(weights.size > 1)
+    ahead = AHEAD if is_far(counters) else n
+    for i in range(n):
+        if i + ahead < n:
+            prefetch(counters, _start(hashes[i + ahead], counters))
+        h, weight = hashes[i], U32(min(weights[i * each], FULL))
+        _raise_line(counters, _start(h, counters), h, depth, weight)
 
 
 @kernel
@@ -125,12 +187,7 @@ def _put(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     if not plain or weight > MOST_ - state[TOTAL]:
         return slowly(me, "_add_one", arguments, count, names)
     counters, depth = uint32s_of(me, COUNTERS), number_of(me, _DEPTH)
-    start, (per_row, bits) = _start(h, counters), _row(depth)
-    for _ in range(depth):
-        at = start + (h & (per_row - U1))
-        counters[at] = raised(counters[at], weight)
-        h >>= bits
-        start += per_row
+    _raise_line(counters, _start(h, counters), h, depth, U32(min(weight, FULL)))
     state[TOTAL] += weight
     return as_none()
 
@@ -182,7 +239,8 @@ class BlockedCountMinSketch(Linear):
         return least_bound(law, int(self._counters.max()), confidence)
 
     def _count(self, hashes: Any, weights: Any, total: int) -> None:
-        _count(self._counters, U64(self.depth), hashes, weights, total > FULL)
+        del total
+        _count(self._counters, U64(self.depth), hashes, weights)
 
     def _read(self, hashes: Any, out: Any) -> None:
         _read(self._counters, U64(self.depth), hashes, out)
