@@ -3,12 +3,13 @@
 ``prefetch limit`` prefetches one random cache line per item and, once it has come, reads one word of it: no
 structure that looks into its state once per key can be faster. (Prefetches alone are no limit: they may stop
 in L2, or be dropped when too many are under way.) ``random reads`` reads such lines one after the other, as
-anyone would, and ``random raises`` raises a word of each. ``plain loop`` is the split-block lookup as anyone would write it, hash, block, test, in one
-loop, and ``plain fuse loop`` that of the binary fuse: what the library's pipeline is worth. ``hash limit``
-hashes the keys and does nothing with the hashes. ``copy limit`` reads and writes as many bytes as the state
-has, ``read limit`` reads as many as the input has. ``new array`` allocates as many bytes as the answer has
-and fills them. ``raise limit`` raises a counter of 32 bits a key, in the order of the keys and fetched ahead
-like the lines of ``prefetch limit``: no sketch that counts in one place or more can be faster.
+anyone would, and ``random raises`` raises a word of each. ``plain loop`` is the split-block lookup as anyone
+would write it, hash, block, test, in one loop, and ``plain fuse loop`` that of the binary fuse: what the
+library's pipeline is worth. ``hash limit`` hashes the keys and does nothing with the hashes. ``copy limit``
+reads and writes as many bytes as the state has, ``read limit`` reads as many as the input has. ``new array``
+allocates as many bytes as the answer has and fills them. ``raise limit`` raises a counter of 32 bits a key,
+in the order of the keys and fetched ahead like the lines of ``prefetch limit``: no sketch that counts in one
+place or more can be faster.
 """
 
 from __future__ import annotations
