@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from algos._arguments import integer
-from algos._bits import U1, U32, U32_, U64
+from algos._bits import U1, U32, U32_, U64, borrowed
 from algos._fastcall import Method, Native, as_none, place, slowly, uint32s_of
 from algos._jit import inlined, kernel
 from algos._threads import in_parts
@@ -52,15 +52,16 @@ MOST = U32(0xFFFF_FFFE)
 M32 = U64(0xFFFF_FFFF)
 LABEL = U64(0xFFFF)
 """Where in a bin's label, which is random above, its number is."""
+BLOCK = U64(256)
 FEW = U64(4)
 """The first lenders of a quarter of all bins are sought one by one; those of more at once."""
 DENSIFICATIONS = ("optimal", "fast")
 
 
 @inlined
-def _take(values: Any, base: Any, bins: Any, h: Any) -> None:
-    at = base + (((h >> U32_) * bins) >> U32_)
-    values[at] = min(values[at], U32(h & M32), MOST)
+def _bin_and_value(h: Any, bins: Any) -> tuple[Any, Any]:
+    """Return the bin that a hash falls into, and what it has to say there."""
+    return U32(((h >> U32_) * bins) >> U32_), min(U32(h & M32), MOST)
 
 
 @inlined
@@ -71,11 +72,21 @@ def _draw(seed: Any, this: Any, attempt: Any, bins: Any) -> Any:
 
 @kernel
 def _fill(hashes: Any, starts: Any, bins: Any, values: Any) -> None:
-    """Lower the bins of each row, one row after the other in ``values``, by its hashes."""
+    """Lower the bins of each row, one row after the other in ``values``, by its hashes.
+
+    Which bins a block of them is of is found first, in a vector loop.
+    """
+    hashes, values = borrowed(hashes), borrowed(values)
+    chosen, least = np.empty(BLOCK, np.uint32), np.empty(BLOCK, np.uint32)
     for i in range(U64(starts.size - 1)):
-        base = i * bins
-        for t in range(U64(starts[i]), U64(starts[i + U1])):
-            _take(values, base, bins, hashes[t])
+        base, end = i * bins, U64(starts[i + U1])
+        for lo in range(U64(starts[i]), end, BLOCK):
+            count = min(BLOCK, end - lo)
+            for j in range(count):
+                chosen[j], least[j] = _bin_and_value(hashes[lo + j], bins)
+            for j in range(count):
+                at = base + U64(chosen[j])
+                values[at] = min(values[at], least[j])
 
 
 @inlined
@@ -101,6 +112,14 @@ def _first_lender(labels: Any, a: Any, b: Any) -> Any:
     return least
 
 
+@inlined
+def _count_empty(values: Any, base: Any, bins: Any) -> Any:
+    empty = U64(0)
+    for j in range(bins):
+        empty += U64(values[base + j] == EMPTY)
+    return empty
+
+
 @kernel
 def _borrow(values: Any, bins: Any, draws: Any, labels: Any, orders: Any) -> None:
     """Let each empty bin borrow from the first with a value in its own order; without one all stay empty."""
@@ -108,16 +127,15 @@ def _borrow(values: Any, bins: Any, draws: Any, labels: Any, orders: Any) -> Non
     idle, lenders = np.empty(bins, np.uint64), np.empty(bins, np.uint64)
     lent, first = np.empty(bins, np.uint32), np.empty(a.size, np.uint32)
     for base in range(U64(0), U64(values.size), bins):
-        empty, some = U64(0), U64(0)
+        empty, some = _count_empty(values, base, bins), U64(0)
+        if empty == U64(0) or empty == bins:
+            continue
+        empty = U64(0)
         for j in range(bins):  # without a branch, which would be taken as by chance
             is_empty = values[base + j] == EMPTY
             idle[empty], lenders[some] = j, labels[j]
             empty += U64(is_empty)
             some += U64(not is_empty)
-            if (empty == bins) | (some == bins):
-                break
-        if empty == U64(0) or some == U64(0):
-            continue
         left = U64(0)
         for i in range(empty):
             lent[i] = values[base + draws[idle[i]]]
@@ -162,7 +180,8 @@ def _put(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     if not plain:
         return slowly(me, "_add_one", arguments, count, names)
     values = uint32s_of(me, _VALUES)
-    _take(values, U64(0), U64(values.size), h)
+    chosen, value = _bin_and_value(h, U64(values.size))
+    values[U64(chosen)] = min(values[U64(chosen)], value)
     return as_none()
 
 
