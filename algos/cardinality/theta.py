@@ -17,12 +17,12 @@ state    meaning
 ======== ===============================================================
 table    uint64[2^lg] in lines of eight: a hash is in the line of its low
          bits, or in the next with room; grows eightfold when half full,
-         up to lg = lg_k + 1
+         up to lg = lg_k + _LG_ROOM
 words    theta64, retained hashes, how many there may be, whether keys
          came, the hash's seed
 ======== ===============================================================
 
-``add`` is O(1), amortised; past ``k`` keys most cost a hash and one comparison. 16 k bytes. The standard
+``add`` is O(1), amortised; past ``k`` keys most cost a hash and one comparison. 32 k bytes. The standard
 error is at most ``1 / sqrt(k - 1)``, 1.6 % at ``lg_k = 12``; an intersection's grows as the sets are larger
 than it (``interval`` tells). Good for set expressions and for keys to be looked at again; for a mere count an
 ``UltraLogLog`` has the same error in a tenth of the space.
@@ -71,7 +71,9 @@ if TYPE_CHECKING:
 MAX_THETA = (1 << 63) - 1
 DEFAULT_SEED = 9001
 MIN_LG_K, MAX_LG_K = 5, 26
-_LG_START, _LG_GROWTH = 6, 3
+_LG_START, _LG_GROWTH, _LG_ROOM = 6, 3, 2
+"""The table begins with 64 slots, grows eightfold, and ends with four for each of ``k``, of which less than
+half are used: with two, as DataSketches has it, most lines are full before theta is lowered."""
 THETA, COUNT, LIMIT, SEEN, SEED = range(5)
 BLOCK = 64
 """Hashes compared at a time: a bit of a word for each."""
@@ -290,7 +292,7 @@ class ThetaSketch(Growing):
     It has, after the same keys, the threshold and the hashes of DataSketches' update sketch of the same
     ``lg_k`` (5..26) and ``seed`` (64 bits). An int is its 64 bits, a ``float`` those of a float64, text its
     UTF-8; empty text is no key. Standard error below ``1 / sqrt(k - 1)``, exact while there are no more than
-    15/8 ``k`` keys. ``add`` is O(1), 16 ``k`` bytes at most.
+    15/8 ``k`` keys. ``add`` is O(1), 32 ``k`` bytes at most.
 
     >>> a, b = ThetaSketch(), ThetaSketch()
     >>> a.add_many(range(3000))
@@ -314,7 +316,7 @@ class ThetaSketch(Growing):
 
     def _lay(self, hashes: Any, lg: int) -> None:
         """Retain these hashes alone, in a table of at least ``2^lg`` slots that they do not fill."""
-        full = self.lg_k + 1
+        full = self.lg_k + _LG_ROOM
         while lg < full and len(hashes) >= 1 << (lg - 1):
             lg += _LG_GROWTH
         lg = min(lg, full)
@@ -395,7 +397,7 @@ class ThetaSketch(Growing):
         """Grow, or lower theta, where there are more hashes than there may be."""
         if self._state[COUNT] <= self._state[LIMIT]:
             return
-        if self._table.size <= 1 << self.lg_k:
+        if self._table.size < 1 << self.lg_k + _LG_ROOM:
             self._lay(self._hashes(), self._table.size.bit_length() - 1 + _LG_GROWTH)
         else:
             self.trim()
@@ -406,7 +408,7 @@ class ThetaSketch(Growing):
         if len(self) > k:
             hashes = np.partition(self._hashes(), k)
             self._state[THETA] = hashes[k]
-            self._lay(hashes[:k], self.lg_k + 1)
+            self._lay(hashes[:k], self.lg_k + _LG_ROOM)
 
     def estimate(self) -> float:
         """Return the number of distinct keys: retained hashes over theta. Unbiased; O(1)."""
