@@ -147,6 +147,14 @@ def item_pointer(context: Any, builder: Any, array_type: Any, array: Any, index:
     return builder.gep(struct.data, [index])
 
 
+def spread(builder: Any, value: Any, count: int) -> Any:
+    """Emit a vector of so many times a value."""
+    i32 = ir.IntType(32)
+    one = ir.Constant(ir.VectorType(value.type, count), ir.Undefined)
+    one = builder.insert_element(one, value, i32(0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(i32, count), [0] * count))
+
+
 def _checked(array: Any, index: Any, count: int) -> int:
     """Return ``index`` as an int once ``count`` items from it are known to lie inside ``array``."""
     i = int(index)

@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from algos._bits import U64, item_pointer
+from algos._bits import U64, item_pointer, spread
 from algos._jit import primitive
 
 SLOTS = 8
@@ -23,16 +23,9 @@ def _row(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return words
 
 
-def _everywhere(builder: Any, row: Any, word: Any) -> Any:
-    """Emit eight times the same word."""
-    one = builder.insert_element(ir.Constant(row, ir.Undefined), word, ir.IntType(32)(0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), SLOTS), [0] * SLOTS)
-    return builder.shuffle_vector(one, one, zeros)
-
-
 def _mask(builder: Any, sign: str, words: Any, word: Any) -> Any:
     """Emit which of eight words compare so with another: a bit each."""
-    found = builder.icmp_unsigned(sign, words, _everywhere(builder, words.type, word))
+    found = builder.icmp_unsigned(sign, words, spread(builder, word, SLOTS))
     return builder.bitcast(found, ir.IntType(SLOTS))
 
 
@@ -88,7 +81,7 @@ def lowest_after(typingctx: Any, table: Any, base: Any, below: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         words = _row(context, builder, signature, args)
-        return _lowest(builder, builder.sub(words, _everywhere(builder, words.type, args[2])))
+        return _lowest(builder, builder.sub(words, spread(builder, args[2], SLOTS)))
 
     return types.uint64(table, types.uint64, types.uint64), codegen
 

@@ -10,6 +10,7 @@ from numba import types
 
 from algos._bits import U1, U64, borrowed, prefetch, trailing_zeros
 from algos._jit import inlined, kernel, primitive
+from algos.cardinality._estimators import keys_per_change
 from algos.cardinality._ranks import (
     AHEAD,
     BLOCK,
@@ -143,6 +144,45 @@ def add_groups(rows: Any, precision: Any, hashes: Any, groups: Any) -> None:
         at = (groups[i] << p) + index
         if np.uint8(rank) > rows[at]:  # noqa: PLR1730 - as in one row
             rows[at] = np.uint8(rank)
+
+
+@inlined
+def _lost(rank: Any, p: Any) -> Any:
+    """Return how much of 2^64 a register of that rank takes from the chance of a change."""
+    whole = U1 << (U64(64) - p)
+    return whole if rank == U64(65) - p else whole - (whole >> rank)
+
+
+@inlined
+def put_counted(rows: Any, p: Any, h: Any, group: Any, sums: Any, gone: Any) -> None:
+    """Count a hash in the row of its group, and in its martingale."""
+    index, rank = index_and_rank(h, p)
+    at = (group << p) + index
+    before = U64(rows[at])
+    if rank > before:
+        sums[group] += keys_per_change(gone[group])
+        gone[group] += _lost(rank, p) - _lost(before, p)
+        rows[at] = np.uint8(rank)
+
+
+@kernel
+def follow(rows: Any, p: Any, hashes: Any, groups: Any, sums: Any, gone: Any) -> None:
+    """Count ready hashes, one after the other, each in the row of its group and in its martingale."""
+    rows, sums, gone = borrowed(rows), borrowed(sums), borrowed(gone)
+    each = U64(groups.size > 1)
+    for i in range(U64(hashes.size)):
+        put_counted(rows, U64(p), hashes[i], groups[i * each], sums, gone)
+
+
+@kernel
+def find_gone(rows: Any, p: Any, out: Any) -> None:
+    """Write how much of 2^64 the chance of a change is below 1, for each row."""
+    size = U1 << U64(p)
+    for g in range(U64(out.size)):
+        total = U64(0)
+        for i in range(g * size, (g + U1) * size):
+            total += _lost(U64(rows[i]), U64(p))
+        out[g] = total
 
 
 @kernel

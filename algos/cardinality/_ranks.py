@@ -8,7 +8,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from algos._bits import U1, U6, U64, U64_, item_pointer, leading_zeros
+from algos._bits import U1, U6, U64, U64_, item_pointer, leading_zeros, spread
 from algos._jit import inlined, primitive
 
 AHEAD = U64(32)
@@ -71,7 +71,7 @@ def bits_of(flags: Any) -> Any:
     return U64(int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little"))
 
 
-BYTES, PLACES = ir.VectorType(ir.IntType(8), 64), ir.VectorType(ir.IntType(32), 64)
+BYTES = ir.VectorType(ir.IntType(8), 64)
 
 
 def load_bytes(context: Any, builder: Any, signature: Any, args: Any, k: int) -> Any:
@@ -92,16 +92,11 @@ def survivors(typingctx: Any, hashes: Any, at: Any, precision: Any, limit: Any) 
     signature = types.uint64(hashes, types.uint64, types.uint64, types.uint64)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        b, lanes, word = builder, ir.VectorType(ir.IntType(64), 64), ir.IntType(32)
-
-        def all_of(value: Any) -> Any:
-            one = b.insert_element(ir.Constant(lanes, ir.Undefined), value, word(0))
-            return b.shuffle_vector(one, one, ir.Constant(PLACES, [0] * 64))
-
+        b, lanes = builder, ir.VectorType(ir.IntType(64), 64)
         pointer = item_pointer(context, b, signature.args[0], args[0], args[1], 64)
         values = b.load(b.bitcast(pointer, lanes.as_pointer()))
         values.align = 8
-        below = b.icmp_unsigned("<", b.shl(values, all_of(args[2])), all_of(args[3]))
+        below = b.icmp_unsigned("<", b.shl(values, spread(b, args[2], 64)), spread(b, args[3], 64))
         return b.bitcast(below, ir.IntType(64))
 
     return signature, codegen

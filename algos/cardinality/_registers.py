@@ -32,13 +32,13 @@ class RegisterCounter(RowCounter):
     precision: int
     martingale: bool
 
+    @abstractmethod
     def _follow(self, rows: Any, hashes: Any, groups: Any) -> None:
         """Add ready hashes to the rows of their groups, one after the other, and to their sums."""
-        raise NotImplementedError  # where there is no martingale
 
+    @abstractmethod
     def _find_gone(self, rows: Any, out: Any) -> None:
         """Write how much of 2^64 the chance of a change is below 1, for each row."""
-        raise NotImplementedError
 
     @abstractmethod
     def _shrink(self, rows: Any, target: Self) -> None:

@@ -38,6 +38,7 @@ class RowCounter(Growing):
     """A counter of distinct keys whose state is one row of bytes, or one for each group."""
 
     __slots__ = ("_groups", "_registers", "_rows")
+    BESIDE = "groups"
     _PAD: ClassVar[int] = 0
     """Bytes behind the last row that kernels may read, and write as they were."""
     METHODS: ClassVar[tuple[str, ...]]
@@ -301,12 +302,12 @@ class RowCounter(Growing):
         without.
         """
         self._check_mergeable(other)
-        if other._is_empty():
-            return
-        if self._is_empty() and other._groups is not None:
-            self._begin_groups()
         if (self._groups is None) != (other._groups is None):
-            raise ValueError("cannot merge a counter with groups and one without")
+            if other._is_empty():
+                return
+            if not self._is_empty():
+                raise ValueError("cannot merge a counter with groups and one without")
+            self._begin_groups()
         self._merge(other)
 
     def _merge(self, other: Self) -> None:

@@ -89,6 +89,12 @@ def _coarser_tokens(tokens: Any, drop: Any) -> None:
         tokens[i] = np.uint32((index << U6) | rank)
 
 
+def _tokens_of(row: Any) -> Any:
+    """Return the tokens of the registers of a row that are not empty."""
+    used = np.flatnonzero(row)
+    return (used << 6 | row[used]).astype(np.uint32)
+
+
 class SparseCounter(RegisterCounter):
     """A counter of registers of a byte that begins as a table of tokens."""
 
@@ -135,6 +141,12 @@ class SparseCounter(RegisterCounter):
     def _put_groups(self, hashes: Any, groups: Any) -> None:
         _bytes.add_groups(self._rows, self.precision, hashes, groups)
 
+    def _follow(self, rows: Any, hashes: Any, groups: Any) -> None:
+        _bytes.follow(rows, self.precision, hashes, groups, self._sums, self._gone)
+
+    def _find_gone(self, rows: Any, out: Any) -> None:
+        _bytes.find_gone(rows, self.precision, out)
+
     def _unite(self, mine: Any, theirs: Any, rows: int) -> None:
         _bytes.unite(mine, theirs[: rows * self._row])
 
@@ -173,14 +185,10 @@ class SparseCounter(RegisterCounter):
         row = self._zeros(1)
         _bytes.add(row, self.precision, hashes)
         _put_in_registers(self._tokens, self._fine - self.precision, row)
-        used = row != 0
-        if np.count_nonzero(used) > self._few(self._most_slots()):
+        if np.count_nonzero(row != 0) > self._few(self._most_slots()):
             self._have_registers(row)
             return True
-        if self._fine > self.precision:
-            return False
-        indices = np.flatnonzero(used)
-        return self._add_tokens((indices << 6 | row[indices]).astype(np.uint32))
+        return self._fine == self.precision and self._add_tokens(_tokens_of(row))
 
     def _insert_words(self, words: Any) -> None:
         lo = 0
@@ -237,9 +245,9 @@ class SparseCounter(RegisterCounter):
 
     def _take_row(self, other: Self, group: int) -> None:
         row = other._rows[group * self._row : (group + 1) * self._row]
-        used = np.flatnonzero(row)
-        if self._is_sparse() and self._fine == self.precision and len(used) <= self._few(self._most_slots()):
-            self._add_tokens((used << 6 | row[used]).astype(np.uint32))
+        few = np.count_nonzero(row) <= self._few(self._most_slots())
+        if self._is_sparse() and self._fine == self.precision and few:
+            self._add_tokens(_tokens_of(row))
             return
         if self._is_sparse():
             self._spread()

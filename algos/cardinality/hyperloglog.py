@@ -39,14 +39,13 @@ from algos.cardinality import _bytes
 from algos.cardinality._estimators import (
     LN2,
     errors_of,
-    keys_per_change,
     likeliest,
     linear,
     raw_2007,
     sigma,
     tau,
 )
-from algos.cardinality._ranks import index_and_rank, token_of
+from algos.cardinality._ranks import token_of
 from algos.cardinality._registers import GONE, PRECISION, SUMS
 from algos.cardinality._rows import ROW
 from algos.cardinality._sparse import FILLED, TOKENS, SparseCounter, put_token, room_of
@@ -112,42 +111,6 @@ def _estimate_rows(rows: Any, p: Any, method: Any, out: Any) -> None:
         out[g] = _estimate(counts, p, method, beta)
 
 
-@inlined
-def _lost(rank: Any, p: Any) -> Any:
-    """Return how much of 2^64 a register of that rank takes from the chance of a change."""
-    whole = U1 << (U64(64) - p)
-    return whole if rank == U64(65) - p else whole - (whole >> rank)
-
-
-@inlined
-def _put_counted(rows: Any, p: Any, h: Any, group: Any, sums: Any, gone: Any) -> None:
-    index, rank = index_and_rank(h, p)
-    at = (group << p) + index
-    before = U64(rows[at])
-    if rank > before:
-        sums[group] += keys_per_change(gone[group])
-        gone[group] += _lost(rank, p) - _lost(before, p)
-        rows[at] = np.uint8(rank)
-
-
-@kernel
-def _follow(rows: Any, p: Any, hashes: Any, groups: Any, sums: Any, gone: Any) -> None:
-    rows, sums, gone = borrowed(rows), borrowed(sums), borrowed(gone)
-    each = U64(groups.size > 1)
-    for i in range(U64(hashes.size)):
-        _put_counted(rows, U64(p), hashes[i], groups[i * each], sums, gone)
-
-
-@kernel
-def _find_gone(rows: Any, p: Any, out: Any) -> None:
-    size = U1 << U64(p)
-    for g in range(U64(out.size)):
-        total = U64(0)
-        for i in range(g * size, (g + U1) * size):
-            total += _lost(U64(rows[i]), U64(p))
-        out[g] = total
-
-
 @Native
 def _add_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     plain, h = hash_alone(me, arguments, count, names)
@@ -155,7 +118,7 @@ def _add_alone(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     filled, gone, p = uint64s_of(me, FILLED), uint64s_of(me, GONE), number_of(me, PRECISION)
     if plain and registers.size:
         if gone.size:
-            _put_counted(registers, p, h, U64(0), float64s_of(me, SUMS), gone)
+            _bytes.put_counted(registers, p, h, U64(0), float64s_of(me, SUMS), gone)
         else:
             _bytes.put(registers, p, h)
         return as_none()
@@ -208,12 +171,6 @@ class HyperLogLog(SparseCounter):
         }
 
     add = Method(_add_alone, "_add_one")
-
-    def _follow(self, rows: Any, hashes: Any, groups: Any) -> None:
-        _follow(rows, self.precision, hashes, groups, self._sums, self._gone)
-
-    def _find_gone(self, rows: Any, out: Any) -> None:
-        _find_gone(rows, self.precision, out)
 
     def _estimates(self, method: str, rows: Any, out: Any) -> None:
         number = METHODS.index(method)

@@ -12,16 +12,6 @@ Each key of the set is so among the retained with a chance of ``theta``, whateve
 ``retained / theta`` is their number. What is below both thresholds of two sketches tells the same of any
 expression of the two sets.
 
-======== ===============================================================
-state    meaning
-======== ===============================================================
-table    uint64[2^lg] in lines of eight: a hash is in the line of its low
-         bits, or in the next with room; grows eightfold when half full,
-         up to lg = lg_k + _LG_ROOM
-words    theta64, retained hashes, how many there may be, whether keys
-         came, the hash's seed
-======== ===============================================================
-
 ``add`` is O(1), amortised; past ``k`` keys most cost a hash and one comparison. 32 k bytes. The standard
 error is at most ``1 / sqrt(k - 1)``, 1.6 % at ``lg_k = 12``; an intersection's grows as the sets are larger
 than it (``interval`` tells). Good for set expressions and for keys to be looked at again; for a mere count an
@@ -33,11 +23,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
-from llvmlite import ir
-from numba import types
 
 from algos._arguments import integer
-from algos._bits import U1, U3, U64, aligned_zeros, borrowed, item_pointer, trailing_zeros
+from algos._bits import U1, U64, aligned_zeros
 from algos._fastcall import (
     INT,
     NONE,
@@ -53,9 +41,22 @@ from algos._fastcall import (
     uint64s_of,
     word_of,
 )
-from algos._jit import inlined, kernel, primitive
+from algos._jit import kernel
 from algos.cardinality._compact_theta import read_compact, write_compact
 from algos.cardinality._sampled import check_confidence, count_bounds, share_bounds
+from algos.cardinality._theta_table import (
+    COUNT,
+    LIMIT,
+    SEED,
+    SEEN,
+    THETA,
+    U0,
+    add_hashes,
+    add_words,
+    fill,
+    gather,
+    slot_of,
+)
 from algos.errors import CorruptDataError
 from algos.hashing._keyed import Growing, check_hashes
 from algos.hashing.batch import KeyHasher
@@ -74,142 +75,6 @@ MIN_LG_K, MAX_LG_K = 5, 26
 _LG_START, _LG_GROWTH, _LG_ROOM = 6, 3, 2
 """The table begins with 64 slots, grows eightfold, and ends with four for each of ``k``, of which less than
 half are used: with two, as DataSketches has it, most lines are full before theta is lowered."""
-THETA, COUNT, LIMIT, SEEN, SEED = range(5)
-BLOCK = 64
-"""Hashes compared at a time: a bit of a word for each."""
-LINE = 8
-"""Slots looked at together: a cache line."""
-_U0, _U7, _LINE = U64(0), U64(7), U64(LINE)
-_BLOCK = U64(BLOCK)
-
-
-def _below_twin(hashes: Any, theta: Any) -> Any:
-    return U64(sum(1 << i for i in range(BLOCK) if hashes[i] < theta))
-
-
-@primitive(_below_twin)
-def _below(typingctx: Any, hashes: Any, theta: Any) -> Any:
-    """Return which of the first 64 hashes are below theta, the first in the lowest bit."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        row, i32 = ir.VectorType(ir.IntType(64), BLOCK), ir.IntType(32)
-        start = item_pointer(context, builder, signature.args[0], args[0], ir.IntType(64)(0), BLOCK)
-        found = builder.load(builder.bitcast(start, row.as_pointer()))
-        found.align = 8
-        theta = builder.insert_element(ir.Constant(row, ir.Undefined), args[1], i32(0))
-        theta = builder.shuffle_vector(theta, theta, ir.Constant(ir.VectorType(i32, BLOCK), [0] * BLOCK))
-        return builder.bitcast(builder.icmp_unsigned("<", found, theta), ir.IntType(BLOCK))
-
-    return types.uint64(hashes, types.uint64), codegen
-
-
-def _line_twin(table: Any, start: Any, h: Any) -> Any:
-    line = table[int(start) : int(start) + LINE]
-    return np.uint16(sum(int(line[i] == h) << i | int(not line[i]) << (LINE + i) for i in range(LINE)))
-
-
-@primitive(_line_twin)
-def _line(typingctx: Any, table: Any, start: Any, h: Any) -> Any:
-    """Return where in the line from ``start`` on a hash is, and, in the bits above, where 0 is."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        row, i32 = ir.VectorType(ir.IntType(64), LINE), ir.IntType(32)
-        first = item_pointer(context, builder, signature.args[0], args[0], args[1], LINE)
-        found = builder.load(builder.bitcast(first, row.as_pointer()))
-        found.align = 8
-        h = builder.insert_element(ir.Constant(row, ir.Undefined), args[2], i32(0))
-        h = builder.shuffle_vector(h, h, ir.Constant(ir.VectorType(i32, LINE), [0] * LINE))
-        same = builder.icmp_unsigned("==", found, h)
-        none = builder.icmp_unsigned("==", found, ir.Constant(row, [0] * LINE))
-        both = builder.shuffle_vector(
-            same, none, ir.Constant(ir.VectorType(i32, 2 * LINE), list(range(2 * LINE)))
-        )
-        return builder.bitcast(both, ir.IntType(2 * LINE))
-
-    return types.uint16(table, types.uint64, types.uint64), codegen
-
-
-@inlined
-def _slot(table: Any, h: Any) -> Any:
-    """Return where in the table a hash is, or the empty slot where it belongs."""
-    last = (U64(table.size) >> U3) - U1
-    line = h & last
-    found = U64(_line(table, line << U3, h))
-    while found == _U0:
-        line = (line + U1) & last
-        found = U64(_line(table, line << U3, h))
-    return (line << U3) + (trailing_zeros(found) & _U7)
-
-
-@inlined
-def _retain(table: Any, state: Any, h: Any) -> Any:
-    """Retain a hash below theta; tell whether there are now too many."""
-    at = _slot(table, h)
-    if h == _U0 or table[at] == h:
-        return False
-    table[at] = h
-    state[COUNT] += U1
-    return state[COUNT] > state[LIMIT]
-
-
-@kernel
-def _add_words(table: Any, state: Any, values: Any, start: Any) -> Any:
-    """Add 64-bit keys, from the one at ``start`` on, until there are too many; return how far that was."""
-    table, state = borrowed(table), borrowed(state)
-    i, n, seed, theta = U64(start), U64(values.size), state[SEED], state[THETA]
-    hashes = np.empty(BLOCK, np.uint64)
-    block = borrowed(hashes)
-    while i + _BLOCK <= n:
-        for j in range(_BLOCK):
-            block[j] = murmur3_128_word(values[i + j], seed) >> U1
-        left = _below(block, theta)
-        while left != _U0:
-            j = trailing_zeros(left)
-            if _retain(table, state, block[j]):
-                return i + j + U1
-            left &= left - U1
-        i += _BLOCK
-    while i < n:
-        h = murmur3_128_word(values[i], seed) >> U1
-        i += U1
-        if h < theta and _retain(table, state, h):
-            return i
-    return n
-
-
-@kernel
-def _add_hashes(table: Any, state: Any, hashes: Any, shift: Any, start: Any) -> Any:
-    """Add ready hashes, to be shifted right, in the same way."""
-    table, state = borrowed(table), borrowed(state)
-    theta, n = state[THETA], U64(hashes.size)
-    for i in range(U64(start), n):
-        h = hashes[i] >> shift
-        if h < theta and _retain(table, state, h):
-            return i + U1
-    return n
-
-
-@kernel
-def _gather(table: Any, out: Any) -> None:
-    """List the hashes of a table: without a branch, which would be taken as by chance."""
-    table, out, count = borrowed(table), borrowed(out), _U0
-    for at in range(U64(table.size)):
-        out[count] = table[at]
-        count += U64(table[at] != _U0)
-
-
-@kernel
-def _fill(table: Any, hashes: Any) -> None:
-    """Put distinct hashes into an empty table, of whose lines only the sizes are looked at."""
-    table, last = borrowed(table), (U64(table.size) >> U3) - U1
-    sizes = np.zeros(table.size >> 3, np.uint64)
-    used = borrowed(sizes)
-    for i in range(U64(hashes.size)):
-        line = hashes[i] & last
-        while used[line] == _LINE:
-            line = (line + U1) & last
-        table[(line << U3) + used[line]] = hashes[i]
-        used[line] += U1
 
 
 @kernel
@@ -231,13 +96,13 @@ def _put(me: Any, arguments: Any, count: Any, names: Any) -> Any:
     state, table = uint64s_of(me, _STATE), uint64s_of(me, _TABLE)
     if kind == INT:
         h = murmur3_128_word(word_of(key), state[SEED]) >> U1
-    elif size_of(key) == _U0:
+    elif size_of(key) == U0:
         return as_none()
     else:
-        h = murmur3_128(text_of(key), _U0, size_of(key), state[SEED])[0] >> U1
+        h = murmur3_128(text_of(key), U0, size_of(key), state[SEED])[0] >> U1
     state[SEEN] = U1
-    if h < state[THETA] and h != _U0:
-        at = _slot(table, h)
+    if h < state[THETA] and h != U0:
+        at = slot_of(table, h)
         if table[at] != h:
             if state[COUNT] >= state[LIMIT]:
                 return slowly(me, "_add_one", arguments, count, names)
@@ -323,7 +188,7 @@ class ThetaSketch(Growing):
         self._table = aligned_zeros(1 << lg, np.uint64)
         self._state[COUNT] = len(hashes)
         self._state[LIMIT] = _most(self.lg_k) if lg == full else 1 << (lg - 1)
-        _fill(self._table, hashes)
+        fill(self._table, hashes)
 
     @property
     def theta64(self) -> int:
@@ -350,7 +215,7 @@ class ThetaSketch(Growing):
 
     def _hashes(self) -> Any:
         out = np.empty(len(self) + 1, np.uint64)  # one more, for the empty slots after the last hash
-        _gather(self._table, out)
+        gather(self._table, out)
         return out[:-1]
 
     @property
@@ -374,7 +239,7 @@ class ThetaSketch(Growing):
                 self._seen(len(values))
                 at = 0
                 while at < len(values):
-                    at = int(_add_words(self._table, self._state, values, at))
+                    at = int(add_words(self._table, self._state, values, at))
                     self._make_room()
         else:
             super()._insert_piece(piece)
@@ -390,7 +255,7 @@ class ThetaSketch(Growing):
     def _add(self, hashes: Any, shift: Any) -> None:
         at = 0
         while at < len(hashes):
-            at = int(_add_hashes(self._table, self._state, hashes, shift, at))
+            at = int(add_hashes(self._table, self._state, hashes, shift, at))
             self._make_room()
 
     def _make_room(self) -> None:
@@ -447,7 +312,7 @@ class ThetaSketch(Growing):
             self._state[THETA] = other.theta64
             self._lay(mine[mine < other._state[THETA]], _LG_START)
         self._state[SEEN] |= other._state[SEEN]
-        self._add(hashes, _U0)
+        self._add(hashes, U0)
 
     def _result(self, other: ThetaSketch, theta: int, hashes: Any) -> Self:
         """Make the sketch of an expression from the hashes below its theta."""

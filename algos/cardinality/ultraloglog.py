@@ -23,18 +23,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from algos._bits import (
-    U1,
-    U2,
-    U3,
-    U63,
-    U64,
-    U64_,
-    borrowed,
-    leading_zeros,
-    prefetch,
-    trailing_zeros,
-)
+from algos._bits import U1, U2, U3, U63, U64, U64_, borrowed, leading_zeros, prefetch, spread, trailing_zeros
 from algos._fastcall import Method, Native, as_none, bytes_of, float64s_of, number_of, slowly, uint64s_of
 from algos._jit import inlined, kernel, primitive
 from algos.cardinality._estimators import errors_of, keys_per_change, likeliest
@@ -43,7 +32,6 @@ from algos.cardinality._ranks import (
     BLOCK,
     BYTES,
     LANES,
-    PLACES,
     U0,
     WORTH,
     bits_of,
@@ -134,8 +122,7 @@ def _changes(typingctx: Any, registers: Any, levels: Any, precision: Any, at: An
 
         byte, level = (load_bytes(context, b, signature, args, k) for k in (0, 1))
         offset = b.trunc(b.sub(args[2], ir.IntType(64)(2)), ir.IntType(8))
-        offset = b.insert_element(ir.Constant(BYTES, ir.Undefined), offset, ir.IntType(32)(0))
-        level = b.add(level, b.shuffle_vector(offset, offset, ir.Constant(PLACES, [0] * 64)))
+        level = b.add(level, spread(b, offset, 64))
         top = b.lshr(byte, all_of(2))
         new = b.icmp_unsigned(">", level, top)
         for distance, bit in ((1, 2), (2, 1)):

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from algos._bits import M32, U1, U3, U32_, U63, U64, item_pointer, popcount, prefetch, prefetch_near
+from algos._bits import M32, U1, U3, U32_, U63, U64, item_pointer, popcount, prefetch, prefetch_near, spread
 from algos._jit import inlined, kernel, primitive, target_has
 from algos.filters._bit_filter import BitFilter, invert, loads
 from algos.filters._checks import check_count
@@ -47,9 +47,8 @@ _I32, _V8 = ir.IntType(32), ir.VectorType(ir.IntType(32), 8)
 def _wide_mask(builder: Any, key: Any) -> Any:
     """Emit a key's bits in lanes of 64 bits: each by six bits of its own; rotations count modulo 64."""
     lanes = ir.VectorType(ir.IntType(64), 8)
-    key = builder.insert_element(ir.Constant(lanes, ir.Undefined), key, _I32(0))
-    key = builder.shuffle_vector(key, key, ir.Constant(_V8, [0] * 8))
-    count, ones = builder.lshr(key, ir.Constant(lanes, SHIFTS)), ir.Constant(lanes, [1] * 8)
+    count = builder.lshr(spread(builder, key, 8), ir.Constant(lanes, SHIFTS))
+    ones = ir.Constant(lanes, [1] * 8)
     rotation = ir.FunctionType(lanes, [lanes] * 3)
     rotate = cgutils.get_or_insert_function(builder.module, rotation, "llvm.fshl.v8i64")
     return builder.call(rotate, [ones, ones, count])
@@ -59,8 +58,7 @@ def _mask(builder: Any, key: Any, lane: int) -> Any:
     """Emit a key's bits in the eight lanes: of 32 bits, each by the top bits of its product with a salt."""
     if lane == 64:
         return _wide_mask(builder, key)
-    key = builder.insert_element(ir.Constant(_V8, ir.Undefined), builder.trunc(key, _I32), _I32(0))
-    key = builder.shuffle_vector(key, key, ir.Constant(_V8, [0] * 8))
+    key = spread(builder, builder.trunc(key, _I32), 8)
     product = builder.mul(key, ir.Constant(_V8, [int(s) for s in SALT]))
     bit = builder.lshr(product, ir.Constant(_V8, [27] * 8))
     return builder.shl(ir.Constant(_V8, [1] * 8), bit)

@@ -18,12 +18,10 @@ from algos._bits import U1, U32, U32_, U64, aligned_zeros, borrowed, prefetch
 from algos._fastcall import Native, as_int, place, slowly, uint32s_of, uint64s_of
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
-from algos.frequency._counts import TOTAL, U0
+from algos.frequency._counts import STATE, TOTAL, U0
 from algos.frequency._heavy import (
     HASHES,
     HELD,
-    OWN,
-    STATE,
     USED,
     VALUES,
     Heavy,
@@ -34,8 +32,6 @@ from algos.frequency._heavy import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FLOOR = OWN
-"""Word of the state: what a key that is not held may have had."""
 BLOCK = U64(64)
 """Keys that are looked up together."""
 FAR_BYTES = 8 << 20
@@ -215,7 +211,7 @@ class Counters(Heavy):
         """
         self._check_mergeable(other)
         kind = self._common(self._kind(), other._kind())
-        self._check_room(other.total)
+        self._room(other.total)
         self._set_kind(kind)
         both = [(s, s._entries()) for s in (self, other)]
         floors = [U64(s.error_bound) for s, _ in both]

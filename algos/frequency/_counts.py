@@ -13,7 +13,7 @@ from algos._fastcall import INT, key_of, kind_of, known, place, size_of, word_of
 from algos._jit import inlined, kernel
 from algos._threads import check_threads, in_parts
 from algos.errors import CorruptDataError
-from algos.hashing._keyed import SEED, Growing, check_hashes
+from algos.hashing._keyed import SEED, Growing, Keyed, check_hashes
 from algos.hashing.xxh3 import xxh3_alone
 
 if TYPE_CHECKING:
@@ -63,13 +63,44 @@ def counted_alone(me: Any, arguments: Any, count: Any, names: Any) -> tuple[Any,
     return True, xxh3_alone(key, seed), weight
 
 
-class Counts(Growing):
+class Weighed(Keyed):
+    """What counts keys by weights that sum to less than 2^63."""
+
+    __slots__ = ("_state",)
+    BESIDE = "weights"
+    _state: NDArray[np.uint64]
+
+    @property
+    def total(self) -> int:
+        """The sum of all weights added."""
+        return int(self._state[TOTAL])
+
+    def _room(self, mass: int) -> None:
+        """Refuse weights that would sum to more than the state holds."""
+        total = int(self._state[TOTAL]) + mass
+        if total > MOST:
+            raise OverflowError(f"the weights would sum to {total}, above 2**63 - 1: begin a new sketch")
+
+    def _checked(self, weights: Any, n: int) -> Any:
+        """Return weights as words, one for all or ``n``, or say which there can be."""
+        return whole_numbers("weights", weights, n, MOST)
+
+    def _column(self, weights: Any) -> tuple[Any, Any]:
+        """Return the one weight for all keys, or those for each of them."""
+        if weights is None or np.ndim(weights) == 0:
+            return ONES if weights is None else self._checked(weights, 1), None
+        return None, self._checked(weights, len(weights))
+
+
+STATE = place(Weighed, "_state")
+
+
+class Counts(Weighed, Growing):
     """Counters that keys share by their hashes."""
 
-    __slots__ = ("_counters", "_state")
+    __slots__ = ("_counters",)
     ESTIMATE: ClassVar[Any] = np.int64
     _counters: Any
-    _state: NDArray[np.uint64]
 
     @abstractmethod
     def _count(self, hashes: Any, weights: Any, total: int) -> None:
@@ -80,20 +111,11 @@ class Counts(Growing):
         """Write the estimates of ready hashes into ``out``."""
 
     @property
-    def total(self) -> int:
-        """The sum of all weights added."""
-        return int(self._state[TOTAL])
-
-    @property
     def nbytes(self) -> int:
         """The size of the counters, in bytes."""
         return int(self._counters.nbytes)
 
     # Adding
-
-    def _checked(self, weights: Any, n: int) -> Any:
-        """Return weights as words, one for all or ``n``, or say which there can be."""
-        return whole_numbers("weights", weights, n, MOST)
 
     def _sums(self, weights: Any) -> tuple[int, ...]:
         """Return what weights add to the first words of the state."""
@@ -106,12 +128,6 @@ class Counts(Growing):
             sums = tuple(n * each for each in sums)
         self._room(sums[TOTAL])
         return sums
-
-    def _room(self, mass: int) -> None:
-        """Refuse weights that would sum to more than the state holds."""
-        total = int(self._state[TOTAL]) + mass
-        if total > MOST:
-            raise OverflowError(f"the weights would sum to {total}, above 2**63 - 1: begin a new sketch")
 
     def _note(self, sums: tuple[int, ...]) -> None:
         """Add sums to the state."""
@@ -127,12 +143,10 @@ class Counts(Growing):
         self._take(hashes, ONES)
 
     def _column(self, weights: Any) -> tuple[Any, Any]:
-        """Return the one weight for all keys, or those for each of them."""
-        if weights is None or np.ndim(weights) == 0:
-            return ONES if weights is None else self._checked(weights, 1), None
-        column = self._checked(weights, len(weights))
-        self._room(self._sums(column)[TOTAL])  # before anything is counted
-        return None, column
+        every, column = super()._column(weights)
+        if column is not None:
+            self._room(self._sums(column)[TOTAL])  # before anything is counted
+        return every, column
 
     def add(self, key: Any, weight: int = 1) -> None:
         """Count one key ``weight`` times; ``None`` is a null and is skipped."""
@@ -212,7 +226,7 @@ class Counts(Growing):
             raise CorruptDataError(f"a total of {self._state[TOTAL]} is above 2**63 - 1")
 
 
-STATE, COUNTERS = place(Counts, "_state"), place(Counts, "_counters")
+COUNTERS = place(Counts, "_counters")
 
 
 class Pooled(Counts):

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from algos._arguments import integer, whole_numbers
-from algos._bits import U1, U64, borrowed, load32, store16
+from algos._arguments import integer
+from algos._bits import U64
 from algos._fastcall import (
     INT,
     TEXT,
@@ -35,11 +35,22 @@ from algos._fastcall import (
     size_of,
     text_of,
 )
-from algos._jit import inlined, kernel
+from algos._jit import inlined
 from algos.errors import CorruptDataError
-from algos.frequency._counts import MOST, MOST_, ONES, TOTAL, U0, counted_alone, exact_sum
-from algos.hashing._keyed import SEED, Keyed, house_hasher
-from algos.hashing.keys import Dictionary, Text, one, streamed
+from algos.frequency._arena import (
+    PENDING,
+    U4,
+    copy_out,
+    copy_texts,
+    live_bytes,
+    move_texts,
+    put_text,
+    sizes_of,
+)
+from algos.frequency._checks import check_share
+from algos.frequency._counts import MOST, MOST_, TOTAL, U0, Weighed, counted_alone, exact_sum
+from algos.hashing._keyed import SEED, house_hasher
+from algos.hashing.keys import Dictionary, Text, one
 from algos.hashing.xxh3 import xxh3_alone, xxh3_word_of
 
 if TYPE_CHECKING:
@@ -48,85 +59,14 @@ if TYPE_CHECKING:
     from algos._state import Parameters
     from algos.hashing.keys import Piece
 
-U4 = U64(4)
 HELD, USED, KIND, OWN = range(TOTAL + 1, TOTAL + 5)
 """Words of the state: the entries that have a key, the bytes of the arena in use, what the keys are; those of
 a kind of summary follow."""
 KINDS = "none", "int", "uint", "float", "str", "bytes"
 _INT, _UINT, _STR, _BYTES = (U64(KINDS.index(kind)) for kind in ("int", "uint", "str", "bytes"))
 MAX_CAPACITY = 1 << 26
-PENDING = U64(1 << 63)
-"""Marks in ``texts`` the position, in the batch under way, of a key yet to be copied."""
 LONGEST = (1 << 32) - 1
 """The length that a key may have, in bytes."""
-
-
-# Text
-
-
-@inlined
-def put_text(arena: Any, at: Any, data: Any, start: Any, size: Any) -> Any:
-    """Write a key, ``data[start : start + size]``, into the arena; return where it ends."""
-    store16(arena, at, np.uint16(size & U64(0xFFFF)))
-    store16(arena, at + U64(2), np.uint16(size >> U64(16)))
-    at += U4
-    for i in range(size):
-        arena[at + i] = data[start + i]
-    return at + size
-
-
-@kernel
-def _copy_texts(texts: Any, entries: Any, rows: Any, data: Any, offsets: Any, arena: Any, used: Any) -> None:
-    """Copy the keys of entries, each in a row of a column of text, to where the arena ends."""
-    arena, data = borrowed(arena), borrowed(data)
-    at = used[0]
-    for i in range(U64(entries.size)):
-        start, end = U64(offsets[rows[i]]), U64(offsets[rows[i] + 1])
-        texts[entries[i]] = at
-        at = put_text(arena, at, data, start, end - start)
-    used[0] = at
-
-
-@kernel
-def _live_bytes(texts: Any, entries: Any, arena: Any) -> Any:
-    """Return how many bytes of the arena entries point to."""
-    total = U0
-    for i in range(entries.size):
-        start = texts[entries[i]]
-        if start & PENDING == U0:
-            total += U4 + U64(load32(arena, start))
-    return total
-
-
-@kernel
-def _move_texts(texts: Any, entries: Any, arena: Any, out: Any) -> Any:
-    """Copy the keys that entries point to, in their order, to another arena; return where they end."""
-    arena, out = borrowed(arena), borrowed(out)
-    at = U0
-    for i in range(entries.size):
-        start = texts[entries[i]]
-        if start & PENDING == U0:
-            texts[entries[i]] = at
-            at = put_text(out, at, arena, start + U4, U64(load32(arena, start)))
-    return at
-
-
-@kernel
-def _sizes(texts: Any, arena: Any, out: Any) -> None:
-    """Write the lengths of keys in the arena."""
-    for i in range(texts.size):
-        out[i] = load32(arena, texts[i])
-
-
-@kernel
-def _copy_out(texts: Any, arena: Any, ends: Any, out: Any) -> None:
-    """Copy keys of the arena to where they end, one after the other."""
-    at = U0
-    for i in range(texts.size):
-        start = texts[i] + U4 - at
-        while at < U64(ends[i]):
-            out[at] = arena[start + at]
-            at += U1
 
 
 # One key
@@ -184,17 +124,16 @@ def keep_alone(state: Any, texts: Any, arena: Any, key: Any, e: Any) -> None:
 # The class
 
 
-class Heavy(Keyed):
+class Heavy(Weighed):
     """A summary of the keys that came most, which it gives back."""
 
-    __slots__ = ("_arena", "_hashes", "_state", "_texts", "_values", "capacity")
+    __slots__ = ("_arena", "_hashes", "_texts", "_values", "capacity")
     STATE_WORDS: ClassVar[int] = OWN
     COLUMNS: ClassVar[tuple[str, ...]] = ("_values",)
     """The arrays with an item for each entry, besides those of its key."""
     capacity: int
     _arena: Any
     _hashes: Any
-    _state: NDArray[np.uint64]
     _texts: Any
     _values: Any
 
@@ -223,11 +162,6 @@ class Heavy(Keyed):
     # What it knows
 
     @property
-    def total(self) -> int:
-        """The sum of all weights added."""
-        return int(self._state[TOTAL])
-
-    @property
     def nbytes(self) -> int:
         """The size of the counters and of the keys, in bytes."""
         names = "_state", "_hashes", *self.COLUMNS, "_texts", "_arena"
@@ -251,53 +185,35 @@ class Heavy(Keyed):
 
     def _add_one(self, key: Any, weight: int = 1) -> None:
         """Count one key ``weight`` times; ``None`` is a null and is skipped."""
-        words = whole_numbers("weight", integer("weight", weight), 1, MOST)
+        words = self._checked(integer("weight", weight), 1)
         piece = one(key)
         if piece is not None:
-            self._take([piece], words, None)
+            self._take([(piece, None)], words)
 
     def add_many(self, keys: Any, weights: Any = None) -> None:
         """Count ``n`` keys, or any iterable, one after the other; nulls are skipped. One writer at a time.
 
         ``weights`` is an int for all, or ``n`` of them; without it each key counts once.
         """
-        every, column = ONES, None
-        if weights is not None and np.ndim(weights) == 0:
-            every = whole_numbers("weights", weights, 1, MOST)
-        elif weights is not None:
-            if streamed(keys):
-                raise TypeError(f"a {type(keys).__name__} of keys has no items to weigh: use a list")
-            column = whole_numbers("weights", weights, len(weights), MOST)
-        for parts in self._hasher.batches(keys):
-            self._take(parts, every, column)
+        every, column = self._column(weights)
+        for batch in self._batches(keys, column):
+            self._take(batch, every)
 
-    def _take(self, parts: list[Piece], every: Any, column: Any) -> None:
+    def _take(self, batch: list[tuple[Piece, Any]], every: Any) -> None:
         """Count pieces of keys, all of which are looked at before the first is counted."""
-        given = sum(map(len, parts))
-        if column is not None and len(column) != given:
-            raise ValueError(f"{given} keys and {len(column)} weights for them; give one for each key")
-        kept, mass, base = [], 0, 0
-        for part in parts:
+        kept, mass = [], 0
+        for part, weights in batch:
             n = len(part) if part.valid is None else int(np.count_nonzero(part.valid))
-            weights = None if column is None else column[base : base + len(part)]
             if weights is None:
                 mass += n * int(every[0])
             else:
                 mass += exact_sum(weights if part.valid is None else weights[part.valid])
             if n:
                 kept.append((part, weights))
-            base += len(part)
-        self._check_room(mass)
+        self._room(mass)
         self._become([part for part, _ in kept])
         for part, weights in kept:
             self._take_piece(part, every, weights)
-
-    def _check_room(self, mass: int) -> None:
-        """Refuse weights that would sum to more than there can be."""
-        if self.total + mass > MOST:
-            raise OverflowError(
-                f"the weights would sum to {self.total + mass}, above 2**63 - 1: begin a new sketch"
-            )
 
     def _become(self, parts: list[Piece]) -> None:
         """Check that keys are of the kind of those before them, or that they may be the first."""
@@ -358,14 +274,14 @@ class Heavy(Keyed):
         sizes = part.offsets[chosen + 1] - part.offsets[chosen]
         self._make_arena(int(sizes.sum(dtype=np.int64)) + 4 * len(entries))
         used = self._state[USED : USED + 1]
-        _copy_texts(self._texts, entries, chosen, part.data, part.offsets, self._arena, used)
+        copy_texts(self._texts, entries, chosen, part.data, part.offsets, self._arena, used)
 
     def _make_arena(self, more: int) -> None:
         """Make room for more bytes of keys: leave out those of entries that are no more."""
         if int(self._state[USED]) + more > len(self._arena):
             entries = self._entries()
-            arena = np.zeros(2 * (int(_live_bytes(self._texts, entries, self._arena)) + more) + 64, np.uint8)
-            self._state[USED] = _move_texts(self._texts, entries, self._arena, arena)
+            arena = np.zeros(2 * (int(live_bytes(self._texts, entries, self._arena)) + more) + 64, np.uint8)
+            self._state[USED] = move_texts(self._texts, entries, self._arena, arena)
             self._arena = arena
 
     # Asking
@@ -434,11 +350,7 @@ class Heavy(Keyed):
         if (share is None) == (threshold is None):
             raise TypeError("give either a share of the total or a threshold")
         if threshold is None:
-            if isinstance(share, bool) or not isinstance(share, (int, float, np.floating)):
-                raise TypeError(f"share must be a float, not {type(share).__name__}")
-            if not 0.0 <= share < 1.0:
-                raise ValueError(f"share={share} is outside 0 <= share < 1; 0.01 is one in a hundred")
-            top, bottom = float(share).as_integer_ratio()
+            top, bottom = check_share("share", share).as_integer_ratio()
             return U64(self.total * top // bottom)
         threshold = integer("threshold", threshold)
         if not 0 <= threshold <= MOST:
@@ -469,10 +381,10 @@ class Heavy(Keyed):
     def _text_of(self, entries: Any) -> tuple[Any, Any]:
         """Return the lengths of the keys of entries, and their bytes, joined."""
         texts, sizes = self._texts[entries], np.empty(len(entries), np.uint32)
-        _sizes(texts, self._arena, sizes)
+        sizes_of(texts, self._arena, sizes)
         ends = np.cumsum(sizes, dtype=np.int64)
         data = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
-        _copy_out(texts, self._arena, ends, data)
+        copy_out(texts, self._arena, ends, data)
         return sizes, data
 
     # Merging and storing
@@ -558,9 +470,7 @@ class Heavy(Keyed):
         self._keep(part, entries)
 
 
-STATE, HASHES, VALUES, TEXTS, ARENA = (
-    place(Heavy, f"_{name}") for name in ("state", "hashes", "values", "texts", "arena")
-)
+HASHES, VALUES, TEXTS, ARENA = (place(Heavy, f"_{name}") for name in ("hashes", "values", "texts", "arena"))
 
 
 def check_capacity(capacity: Any) -> int:

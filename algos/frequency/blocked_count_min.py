@@ -35,7 +35,7 @@ from numba import types
 from numba.core import cgutils
 
 from algos._arguments import integer
-from algos._bits import U1, U2, U32, U64, aligned_zeros, borrowed, item_pointer, mulhi32, prefetch
+from algos._bits import U1, U2, U32, U64, aligned_zeros, borrowed, item_pointer, mulhi32, prefetch, spread
 from algos._fastcall import Method, Native, as_int, as_none, number_of, place, slowly, uint32s_of, uint64s_of
 from algos._jit import inlined, kernel, primitive
 from algos.errors import CorruptDataError
@@ -94,26 +94,20 @@ def _raise_line(typingctx: Any, counters: Any, start: Any, h: Any, depth: Any, w
         pointer = builder.bitcast(pointer, _ROW.as_pointer())
         line, nothing = builder.load(pointer), ir.Constant(_ROW, [0] * 16)
         line.align = 64
-        low = _everywhere(builder, builder.trunc(args[2], ir.IntType(32)))
+        low = spread(builder, builder.trunc(args[2], ir.IntType(32)), 16)
         of_two = builder.icmp_unsigned("==", args[3], args[3].type(2))
         bits, chosen = (
             builder.select(of_two, *(ir.Constant(_ROW, words.tolist()) for words in both))
             for both in zip(_choices(2), _choices(4), strict=True)
         )
         here = builder.icmp_unsigned("==", builder.and_(low, bits), chosen)
-        weights = builder.select(here, _everywhere(builder, args[4]), nothing)
+        weights = builder.select(here, spread(builder, args[4], 16), nothing)
         of_both = ir.FunctionType(_ROW, [_ROW, _ROW])
         add = cgutils.get_or_insert_function(builder.module, of_both, "llvm.uadd.sat.v16i32")
         builder.store(builder.call(add, [line, weights]), pointer).align = 64
         return context.get_dummy_value()
 
     return signature, codegen
-
-
-def _everywhere(builder: Any, word: Any) -> Any:
-    """Emit sixteen times the same word."""
-    one = builder.insert_element(ir.Constant(_ROW, ir.Undefined), word, ir.IntType(32)(0))
-    return builder.shuffle_vector(one, one, ir.Constant(_ROW, [0] * 16))
 
 
 @inlined

@@ -42,19 +42,19 @@ from algos._bits import (
     borrowed,
     item_pointer,
     prefetch,
+    spread,
     trailing_zeros,
 )
 from algos._fastcall import Method, Native, as_int, as_none, bytes_of, slowly, uint64s_of
 from algos._jit import inlined, kernel, primitive
 from algos.errors import CorruptDataError
-from algos.frequency._counts import TOTAL, U0
+from algos.frequency._arena import PENDING
+from algos.frequency._counts import STATE, TOTAL, U0
 from algos.frequency._heavy import (
     ARENA,
     HASHES,
     HELD,
     OWN,
-    PENDING,
-    STATE,
     TEXTS,
     USED,
     VALUES,
@@ -100,13 +100,11 @@ def _equal(typingctx: Any, hashes: Any, start: Any, h: Any) -> Any:
     signature = types.uint64(hashes, types.uint64, types.uint64)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        b, lanes, half = builder, ir.VectorType(ir.IntType(64), 4), ir.IntType(32)
+        b, lanes = builder, ir.VectorType(ir.IntType(64), 4)
         pointer = item_pointer(context, b, signature.args[0], args[0], args[1], 4)
         words = b.load(b.bitcast(pointer, lanes.as_pointer()))
         words.align = 32
-        one = b.insert_element(ir.Constant(lanes, ir.Undefined), args[2], half(0))
-        wanted = b.shuffle_vector(one, one, ir.Constant(ir.VectorType(half, 4), [0] * 4))
-        equal = b.bitcast(b.icmp_unsigned("==", words, wanted), ir.IntType(4))
+        equal = b.bitcast(b.icmp_unsigned("==", words, spread(b, args[2], 4)), ir.IntType(4))
         return b.zext(equal, ir.IntType(64))
 
     return signature, codegen

@@ -31,10 +31,10 @@ from algos._bits import U1, U64, borrowed, opaque
 from algos._fastcall import Method, Native, as_none, bytes_of, slowly, uint32s_of, uint64s_of
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
+from algos.frequency._arena import PENDING
 from algos.frequency._counters import (
     BLOCK,
     FAR_BYTES,
-    FLOOR,
     INDEX,
     Counters,
     estimate_alone,
@@ -43,13 +43,12 @@ from algos.frequency._counters import (
     point,
     point_all,
 )
-from algos.frequency._counts import TOTAL, U0, exact_sum
+from algos.frequency._counts import STATE, TOTAL, U0, exact_sum
 from algos.frequency._heavy import (
     ARENA,
     HASHES,
     HELD,
-    PENDING,
-    STATE,
+    OWN,
     TEXTS,
     VALUES,
     has_room,
@@ -57,6 +56,8 @@ from algos.frequency._heavy import (
     kept_alone,
 )
 
+FLOOR = OWN
+"""Word of the state: what all were lowered by, together."""
 FEW, MOST_OF = U64(8), U64(48)
 """Keys of a block that were not held, between which branches are guesses in the next."""
 

@@ -30,6 +30,7 @@ from algos._bits import U1, U64, borrowed
 from algos._fastcall import Method, Native, as_none, bytes_of, place, slowly, uint32s_of, uint64s_of
 from algos._jit import inlined, kernel
 from algos.errors import CorruptDataError
+from algos.frequency._arena import PENDING
 from algos.frequency._counters import (
     BLOCK,
     FAR_BYTES,
@@ -41,13 +42,11 @@ from algos.frequency._counters import (
     point,
     point_all,
 )
-from algos.frequency._counts import MOST_, TOTAL, U0, exact_sum
+from algos.frequency._counts import MOST_, STATE, TOTAL, U0, exact_sum
 from algos.frequency._heavy import (
     ARENA,
     HASHES,
     HELD,
-    PENDING,
-    STATE,
     TEXTS,
     VALUES,
     has_room,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ class Keyed(Stored):
     """A structure whose keys are hashed."""
 
     __slots__ = ("_hasher", "_scalar_seed")
+    BESIDE: ClassVar[str] = "items"
+    """What a column beside keys has, if it takes one."""
     _hasher: KeyHasher
 
     def _use(self, hasher: KeyHasher) -> None:
@@ -38,6 +40,27 @@ class Keyed(Stored):
     def seed(self) -> int:
         """The seed of the keys' hash."""
         return int(self._hasher.seed)
+
+    def _batches(self, keys: Any, column: Any = None) -> Iterator[list[tuple[Piece, Any]]]:
+        """Yield batches of keys: pieces, each with its part of a column, which has an item for each key."""
+        if column is not None and streamed(keys):
+            raise TypeError(f"{self.BESIDE} cannot go with a {type(keys).__name__} of keys: use a list")
+        for parts in self._hasher.batches(keys):
+            given, base = sum(map(len, parts)), 0
+            if column is not None and len(column) != given:
+                raise ValueError(
+                    f"{given} keys and {len(column)} {self.BESIDE} for them; give one for each key"
+                )
+            batch = []
+            for part in parts:
+                batch.append((part, None if column is None else column[base : base + len(part)]))
+                base += len(part)
+            yield batch
+
+    def _paired(self, keys: Any, column: Any = None) -> Iterator[tuple[Piece, Any]]:
+        """Yield keys piece by piece, each with its part of a column."""
+        for batch in self._batches(keys, column):
+            yield from batch
 
     def _blocks_of(self, part: Piece, column: Any = None) -> Iterator[tuple[Any, Any]]:
         """Yield the hashes of a piece block by block, nulls left out, each with its part of a column.
@@ -92,18 +115,6 @@ class Growing(Keyed):
         hashes = self._hasher.one(key) if found is None else np.array([found], np.uint64)
         if hashes is not None:
             self._insert(hashes)
-
-    def _paired(self, keys: Any, column: Any = None) -> Iterator[tuple[Piece, Any]]:
-        """Yield keys piece by piece, each with its part of a column: an array with an item for each key."""
-        if column is not None and streamed(keys):
-            raise TypeError(f"a {type(keys).__name__} of keys has no items to pair others with: use a list")
-        for parts in self._hasher.batches(keys):
-            given, base = sum(map(len, parts)), 0
-            if column is not None and len(column) != given:
-                raise ValueError(f"{given} keys and {len(column)} items for them; give one for each key")
-            for part in parts:
-                yield part, None if column is None else column[base : base + len(part)]
-                base += len(part)
 
     def _blocks(self, keys: Any, column: Any = None) -> Iterator[tuple[Any, Any]]:
         """Yield the hashes of keys block by block, nulls left out, each with its part of a column."""

@@ -13,7 +13,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-from algos._bits import item_pointer
+from algos._bits import item_pointer, spread
 
 LANES = 8
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
@@ -23,11 +23,6 @@ START = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x746564627
 
 def _all(word: int) -> Any:
     return ir.Constant(_ROW, [word] * LANES)
-
-
-def _spread(b: Any, word: Any) -> Any:
-    one = b.insert_element(ir.Constant(_ROW, ir.Undefined), word, _I32(0))
-    return b.shuffle_vector(one, one, ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES))
 
 
 def _rotated(b: Any, row: Any, by: int) -> Any:
@@ -83,14 +78,14 @@ def emit(context: Any, builder: Any, signature: Any, args: Any, rounds: int, las
     most = counts[0]
     for count in counts[1:]:
         most = b.select(b.icmp_unsigned(">", count, most), count, most)
-    keys = [_spread(b, k) for k in (k0, k1)]
+    keys = [spread(b, k, LANES) for k in (k0, k1)]
     slots = [cgutils.alloca_once_value(b, b.xor(_all(word), keys[i & 1])) for i, word in enumerate(START)]
     with cgutils.for_range(b, most) as loop:
         offset = b.shl(loop.index, _I64(3))
         has = [b.icmp_unsigned("<", loop.index, count) for count in counts]
         places = zip(has, starts, ends, strict=True)
         words = _loaded(b, base, [b.select(more, b.add(start, offset), end) for more, start, end in places])
-        mask = b.icmp_unsigned("<", _spread(b, loop.index), _row(b, counts))
+        mask = b.icmp_unsigned("<", spread(b, loop.index, LANES), _row(b, counts))
         before = [b.load(slot) for slot in slots]
         for slot, old, new in zip(slots, before, _absorbed(b, before, words, rounds), strict=True):
             b.store(b.select(mask, new, old), slot)

@@ -30,6 +30,7 @@ from algos._bits import (
     load64,
     mulhi,
     rotl,
+    spread,
     store64,
 )
 from algos._fastcall import INT, as_int, as_none, key_of, kind_of, known_below, size_of, text_of, word_of
@@ -290,7 +291,7 @@ def _eight(typingctx: Any, values: Any, i: Any, key: Any, far: Any, out: Any) ->
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         b, (_, i, key, far, _) = builder, args
         word, half, byte = ir.IntType(64), ir.IntType(32), ir.IntType(8).as_pointer()
-        lanes, places = ir.VectorType(word, 8), ir.VectorType(half, 8)
+        lanes = ir.VectorType(word, 8)
         rotation, fetching = (
             ir.FunctionType(lanes, [lanes] * 3),
             ir.FunctionType(ir.VoidType(), [byte] + [half] * 3),
@@ -315,9 +316,9 @@ def _eight(typingctx: Any, values: Any, i: Any, key: Any, far: Any, out: Any) ->
         source, target = at(0), at(4)
         ask(source, word(_AHEAD), 0)
         ask(target, far, 1)
-        x, key = b.load(source), b.insert_element(ir.Constant(lanes, ir.Undefined), key, half(0))
+        x = b.load(source)
         x.align = 8
-        x = b.xor(turned(x, 32), b.shuffle_vector(key, key, ir.Constant(places, [0] * 8)))
+        x = b.xor(turned(x, 32), spread(b, key, 8))
         x = b.mul(b.xor(b.xor(x, turned(x, 49)), turned(x, 24)), all_of(PRIME_MX2))
         x = b.mul(b.xor(x, b.add(b.lshr(x, all_of(35)), all_of(8))), all_of(PRIME_MX2))
         b.store(b.xor(x, b.lshr(x, all_of(28))), target).align = 8

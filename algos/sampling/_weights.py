@@ -15,7 +15,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from algos._bits import U1, U64, item_pointer
+from algos._bits import U1, U64, item_pointer, spread
 from algos._jit import inlined, kernel, primitive
 from algos.errors import CorruptDataError
 from algos.sampling._items import LIST
@@ -190,14 +190,6 @@ def _emit_row_fits(context: Any, builder: Any, signature: Any, args: Any) -> Any
     fits = builder.fcmp_ordered("<", _across(builder, more), left)
     builder.store(builder.select(fits, more, total), place).align = 8
     return fits
-
-
-def spread(builder: Any, value: Any, count: int) -> Any:
-    """Emit a vector of so many times a value."""
-    vector = builder.insert_element(ir.Constant(ir.VectorType(value.type, count), ir.Undefined), value, _I0)
-    return builder.shuffle_vector(
-        vector, vector, ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)
-    )
 
 
 _I0 = ir.IntType(32)(0)

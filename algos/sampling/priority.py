@@ -25,7 +25,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from algos._bits import U1, U64, aligned_zeros, borrowed, item_pointer, trailing_zeros
+from algos._bits import U1, U64, aligned_zeros, borrowed, item_pointer, spread, trailing_zeros
 from algos._fastcall import Method, Native, as_none, number_of, place, real_of, slowly, uint64s_of
 from algos._jit import inlined, kernel, primitive
 from algos.errors import CorruptDataError
@@ -48,7 +48,6 @@ from algos.sampling._weights import (
     rows_of,
     scaled_by,
     sift,
-    spread,
 )
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from algos._bits import U64, item_pointer
+from algos._bits import U64, item_pointer, spread
 from algos._jit import primitive, target_has
 from algos.hashing.splitmix64 import GAMMA, SPLITMIX64
 
@@ -98,8 +98,7 @@ def _emit(context: Any, b: Any, signature: Any, args: Any, vectors: int, shared:
     with cgutils.for_range_slice(b, lo, hi, _I64(1), _I64, inc=True) as (t, _):
         item = item_pointer(context, b, kinds[0], hashes, t, 1)
         h = b.load(b.bitcast(item, lane.as_pointer()))  # of 64 bits the lower 32
-        one = b.insert_element(ir.Constant(row, ir.Undefined), h, _I32(0))
-        h = b.shuffle_vector(one, one, ir.Constant(ir.VectorType(_I32, width), [0] * width))
+        h = spread(b, h, width)
         if shared:
             h = b.add(h, b_rows[0])
         for a_row, b_row, slot in zip(a_rows, b_rows, slots, strict=True):

@@ -127,10 +127,10 @@ def _borrow(values: Any, bins: Any, draws: Any, labels: Any, orders: Any) -> Non
     idle, lenders = np.empty(bins, np.uint64), np.empty(bins, np.uint64)
     lent, first = np.empty(bins, np.uint32), np.empty(a.size, np.uint32)
     for base in range(U64(0), U64(values.size), bins):
-        empty, some = _count_empty(values, base, bins), U64(0)
-        if empty == U64(0) or empty == bins:
+        empties = _count_empty(values, base, bins)
+        if empties == U64(0) or empties == bins:
             continue
-        empty = U64(0)
+        empty, some = U64(0), U64(0)
         for j in range(bins):  # without a branch, which would be taken as by chance
             is_empty = values[base + j] == EMPTY
             idle[empty], lenders[some] = j, labels[j]

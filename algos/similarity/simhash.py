@@ -28,7 +28,7 @@ from numba import types
 from numba.core import cgutils
 
 from algos._arguments import integer
-from algos._bits import U1, U3, U64, item_pointer
+from algos._bits import U1, U3, U64, item_pointer, spread
 from algos._fastcall import Method, Native, as_none, place, slowly, uint64s_of
 from algos._jit import inlined, kernel, primitive
 from algos._threads import check_threads, in_parts
@@ -66,13 +66,11 @@ def count_bytes(typingctx: Any, hashes: Any, lo: Any, hi: Any, counts: Any) -> A
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         b, row = builder, ir.VectorType(ir.IntType(64), 8)
-        i32, shifts = ir.IntType(32), ir.Constant(row, list(range(8)))
+        shifts = ir.Constant(row, list(range(8)))
         total = cgutils.alloca_once_value(b, ir.Constant(row, [0] * 8))
         with cgutils.for_range_slice(b, args[1], args[2], ir.IntType(64)(1), ir.IntType(64)) as (t, _):
             h = b.load(item_pointer(context, b, signature.args[0], args[0], t, 1))
-            one = b.insert_element(ir.Constant(row, ir.Undefined), h, i32(0))
-            spread = b.shuffle_vector(one, one, ir.Constant(ir.VectorType(i32, 8), [0] * 8))
-            ones = b.and_(b.lshr(spread, shifts), ir.Constant(row, [LOW] * 8))
+            ones = b.and_(b.lshr(spread(b, h, 8), shifts), ir.Constant(row, [LOW] * 8))
             b.store(b.add(b.load(total), ones), total)
         target = item_pointer(context, b, signature.args[3], args[3], ir.IntType(64)(0), 8)
         store = b.store(b.load(total), b.bitcast(target, row.as_pointer()))

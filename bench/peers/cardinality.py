@@ -16,6 +16,7 @@ import os
 import pickle
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections import defaultdict, deque
 from inspect import signature
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ IN_A_GROUP = 10_000
 """Keys in a group that those are planned for who have to know."""
 
 
-class Entry:
+class Entry(ABC):
     """What is common to them: a batch counted afresh.
 
     ``prepare`` makes of a stream what ``count`` is handed, and ``grouped`` what ``count_groups`` is, which
@@ -58,16 +59,16 @@ class Entry:
         self.kind = kind
         self.load()
 
-    def load(self) -> None:
+    def load(self) -> None:  # noqa: B027 - not all are of a package
         """Import the package."""
 
     def prepare(self, stream: Stream) -> Any:
         """Return a stream in the form that is liked best."""
         return stream.form(self.form)
 
+    @abstractmethod
     def count(self, keys: Any) -> float:
         """Count the distinct keys of a batch."""
-        raise NotImplementedError
 
     def grouped(self, stream: Stream, groups: Any) -> Any:
         """Return a stream and its groups."""
@@ -82,9 +83,9 @@ class Kept(Entry):
 
     update = "update"
 
+    @abstractmethod
     def make(self, keys: int) -> Any:
         """Make a counter for about so many distinct keys."""
-        raise NotImplementedError
 
     def add(self, state: Any, keys: Any) -> None:
         """Add a batch of keys in the fastest way that the package has."""

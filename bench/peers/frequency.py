@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from inspect import signature
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,7 @@ FAILING = 0.01
 """Of the keys, the share that may be wrong by more than the bound that is asked for."""
 
 
-class Entry:
+class Entry(ABC):
     """What is common to them."""
 
     name: str
@@ -48,7 +49,7 @@ class Entry:
         self.kind = kind
         self.load()
 
-    def load(self) -> None:
+    def load(self) -> None:  # noqa: B027 - not all are of a package
         """Import the package."""
 
 
@@ -101,9 +102,9 @@ class Sketch(Entry):
         """Return how many of its counters a row has, in the memory of so many of 32 bits."""
         return counters * COUNTER_BYTES // self.counter_bytes // DEPTH
 
+    @abstractmethod
     def make(self, counters: int) -> Any:
         """Make a sketch in the memory of so many counters of 32 bits."""
-        raise NotImplementedError
 
     def add(self, state: Any, keys: Any) -> None:
         """Count a batch of keys in the fastest way that the package has."""
@@ -129,9 +130,9 @@ class Sketch(Entry):
         del state
         return math.e * total / self.width(counters), math.exp(-DEPTH)
 
+    @abstractmethod
     def nbytes(self, state: Any) -> int:
         """Return the size of the counters."""
-        raise NotImplementedError
 
     def merge(self, state: Any, other: Any) -> None:
         state.merge(other)
@@ -310,9 +311,9 @@ class Heavy(Entry):
         """Return a stream in the form that is liked best."""
         return stream.form(self.form)
 
+    @abstractmethod
     def top(self, keys: Any, k: int) -> tuple[Any, Any]:
         """Return keys and counts, the most frequent first; or no counts."""
-        raise NotImplementedError
 
 
 class OurHeavy(OurEntry, Heavy):
