@@ -72,9 +72,9 @@ if TYPE_CHECKING:
 MAX_THETA = (1 << 63) - 1
 DEFAULT_SEED = 9001
 MIN_LG_K, MAX_LG_K = 5, 26
-_LG_START, _LG_GROWTH, _LG_ROOM = 6, 3, 2
-"""The table begins with 64 slots, grows eightfold, and ends with four for each of ``k``, of which less than
-half are used: with two, as DataSketches has it, most lines are full before theta is lowered."""
+_LG_LEAST, _LG_GROWTH, _LG_ROOM = 6, 3, 2
+"""The table begins with 64 to 256 slots, grows eightfold, and ends with four for each of ``k``, of which less
+than half are used: with two, as DataSketches has it, most lines are full before theta is lowered."""
 
 
 @kernel
@@ -177,14 +177,14 @@ class ThetaSketch(Growing):
     def _begin(self, seed: int) -> None:
         self._use(_Hasher(seed))
         self._state = np.array([MAX_THETA, 0, 0, 0, self.seed], np.uint64)
-        self._lay(np.empty(0, np.uint64), _LG_START)
+        self._lay(np.empty(0, np.uint64))
 
-    def _lay(self, hashes: Any, lg: int) -> None:
-        """Retain these hashes alone, in a table of at least ``2^lg`` slots that they do not fill."""
+    def _lay(self, hashes: Any) -> None:
+        """Retain these hashes alone, in the smallest table that they do not half fill, or in the largest."""
         full = self.lg_k + _LG_ROOM
+        lg = _LG_LEAST + (full - _LG_LEAST) % _LG_GROWTH
         while lg < full and len(hashes) >= 1 << (lg - 1):
             lg += _LG_GROWTH
-        lg = min(lg, full)
         self._table = aligned_zeros(1 << lg, np.uint64)
         self._state[COUNT] = len(hashes)
         self._state[LIMIT] = _most(self.lg_k) if lg == full else 1 << (lg - 1)
@@ -263,7 +263,7 @@ class ThetaSketch(Growing):
         if self._state[COUNT] <= self._state[LIMIT]:
             return
         if self._table.size < 1 << self.lg_k + _LG_ROOM:
-            self._lay(self._hashes(), self._table.size.bit_length() - 1 + _LG_GROWTH)
+            self._lay(self._hashes())
         else:
             self.trim()
 
@@ -273,7 +273,7 @@ class ThetaSketch(Growing):
         if len(self) > k:
             hashes = np.partition(self._hashes(), k)
             self._state[THETA] = hashes[k]
-            self._lay(hashes[:k], self.lg_k + _LG_ROOM)
+            self._lay(hashes[:k])
 
     def estimate(self) -> float:
         """Return the number of distinct keys: retained hashes over theta. Unbiased; O(1)."""
@@ -310,7 +310,7 @@ class ThetaSketch(Growing):
         if other.theta64 < self.theta64:
             mine = self._hashes()
             self._state[THETA] = other.theta64
-            self._lay(mine[mine < other._state[THETA]], _LG_START)
+            self._lay(mine[mine < other._state[THETA]])
         self._state[SEEN] |= other._state[SEEN]
         self._add(hashes, U0)
 
@@ -319,7 +319,7 @@ class ThetaSketch(Growing):
         made = self.__class__(max(self.lg_k, other.lg_k), seed=self.seed)
         made._state[THETA] = theta
         made._state[SEEN] = len(hashes) > 0 or theta < MAX_THETA
-        made._lay(hashes, _LG_START)
+        made._lay(hashes)
         return made
 
     def union(self, other: ThetaSketch) -> Self:
@@ -404,7 +404,7 @@ class ThetaSketch(Growing):
         if empty and (len(hashes) or theta != MAX_THETA):
             raise CorruptDataError(f"an empty sketch has {len(hashes)} hashes and theta64={theta}")
         self._state[THETA], self._state[SEEN] = theta, not empty
-        self._lay(hashes, _LG_START)
+        self._lay(hashes)
 
     def _parameters(self) -> dict[str, Any]:
         return {"lg_k": self.lg_k, "seed": self.seed, "theta64": self.theta64, "empty": self.is_empty}
